@@ -1,0 +1,226 @@
+"""Calls to the API server: generic, asynchronous, with errors translated at this edge.
+
+Transport, TLS and login come from `kubernetes.aio`; requests are made by path with plain dicts,
+because the operator also handles kinds for which that library has no model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client.api_client import ApiClient
+
+from wsfleet.kube.errors import UnavailableError, error_for
+from wsfleet.kube.kinds import REPLICASET, Kind, Object, kind_of, name_of, namespace_of
+
+FIELD_MANAGER = "wsfleet"
+PAGE_SIZE = 500
+REQUEST_SECONDS = 20.0
+_CONNECT_SECONDS = 5.0
+_WATCH_SILENCE_SECONDS = 90.0  # bookmarks come about once a minute; longer silence is a dead connection
+
+_JSON = "application/json"
+_MERGE = "application/merge-patch+json"
+_APPLY = "application/apply-patch+yaml"  # the server answers 422 to other content types for an apply
+
+Query = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list; `resource_version` is the whole list's."""
+
+    items: list[Object]
+    resource_version: str
+
+
+class KubeClient:
+    """One connection pool to one API server.
+
+    Every method raises a `KubeError` when the call does not succeed, and nothing else.
+    """
+
+    def __init__(self, api: ApiClient) -> None:
+        self._api: Any = api  # its methods carry no types
+        api.user_agent = "wsfleet"
+        self.writes = 0
+        """POST, PUT, PATCH and DELETE sent since the start: what an idle operator must not do."""
+
+    async def close(self) -> None:
+        await self._api.close()
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Object:
+        return await self._call("GET", kind.path(namespace, name))
+
+    async def pages(
+        self, kind: Kind, namespace: str | None = None, *, selector: str = ""
+    ) -> AsyncIterator[Page]:
+        """All objects of a kind in pages of 500: a whole large list at once costs both sides dear."""
+        query = [("limit", str(PAGE_SIZE)), *([("labelSelector", selector)] if selector else [])]
+        token = ""
+        while True:
+            more = [("continue", token)] if token else []
+            answer = await self._call("GET", kind.path(namespace), query=[*query, *more])
+            metadata = answer.get("metadata") or {}
+            yield Page(answer.get("items") or [], metadata.get("resourceVersion", ""))
+            token = metadata.get("continue") or ""
+            if not token:
+                return
+
+    async def create(self, obj: Object) -> Object:
+        path = kind_of(obj).path(namespace_of(obj))
+        return await self._call("POST", path, body=obj, query=[("fieldManager", FIELD_MANAGER)])
+
+    async def apply(self, obj: Object) -> Object:
+        """Server-side apply: our fields become what `obj` says, whoever changed them; others' stay."""
+        path = kind_of(obj).path(namespace_of(obj), name_of(obj))
+        query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
+        return await self._call("PATCH", path, body=obj, query=query, content_type=_APPLY)
+
+    async def merge_patch(
+        self, kind: Kind, namespace: str, name: str, patch: Object, *, subresource: str = ""
+    ) -> Object:
+        """JSON merge patch (RFC 7396): null removes a field, lists are replaced."""
+        path = kind.path(namespace, name, subresource)
+        query = [("fieldManager", FIELD_MANAGER)]
+        return await self._call("PATCH", path, body=patch, query=query, content_type=_MERGE)
+
+    async def scale(self, namespace: str, name: str, replicas: int, *, resource_version: str) -> None:
+        """Write a ReplicaSet's replicas, only if the ReplicaSet is still the one we looked at.
+
+        Raises:
+            ConflictError: the ReplicaSet has changed since `resource_version`.
+        """
+        body = {
+            "apiVersion": "autoscaling/v1",
+            "kind": "Scale",
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": resource_version},
+            "spec": {"replicas": replicas},
+        }
+        path = REPLICASET.path(namespace, name, "scale")
+        await self._call("PUT", path, body=body, query=[("fieldManager", FIELD_MANAGER)])
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> None:
+        """Delete in the background; with `uid` only that very object."""
+        body: Object = {"propagationPolicy": "Background"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        await self._call("DELETE", kind.path(namespace, name), body=body)
+
+    async def read_path(self, path: str, *, timeout: float = REQUEST_SECONDS) -> Object:
+        """GET of any path that answers JSON: discovery, OpenAPI."""
+        return await self._call("GET", path, timeout=timeout)
+
+    async def proxy(
+        self,
+        method: str,
+        namespace: str,
+        pod: str,
+        port: int,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Object | None = None,
+        timeout: float = REQUEST_SECONDS,
+    ) -> Object:
+        """A request to a pod's port through the API server (`pods/proxy`), from outside the cluster."""
+        address = f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{path}"
+        return await self._call(method, address, body=body, headers=headers, timeout=timeout)
+
+    async def watch(
+        self, kind: Kind, namespace: str | None, *, selector: str, resource_version: str, seconds: int
+    ) -> AsyncIterator[Object]:
+        """Events (`type`, `object`) after `resource_version`, bookmarks included, for about `seconds`."""
+        query = [
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", resource_version),
+            ("timeoutSeconds", str(seconds)),
+            *([("labelSelector", selector)] if selector else []),
+        ]
+        operation = f"watch {kind.plural}"
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=_CONNECT_SECONDS, sock_read=_WATCH_SILENCE_SECONDS
+        )
+        try:
+            response = await self._send("GET", kind.path(namespace), query, None, _JSON, {}, timeout)
+            async with response:
+                if response.status >= 400:
+                    raise error_for(operation, response.status, await response.read())
+                async for line in _lines(response.content):
+                    yield json.loads(line)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
+            raise UnavailableError(operation, 0, str(exc) or type(exc).__name__) from exc
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query = (),
+        body: Object | None = None,
+        content_type: str = _JSON,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = REQUEST_SECONDS,
+    ) -> Object:
+        operation = f"{method} {path}"
+        limits = aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_SECONDS)
+        try:
+            response = await self._send(method, path, query, body, content_type, headers or {}, limits)
+            async with response:
+                answer = await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+            raise UnavailableError(operation, 0, str(exc) or type(exc).__name__) from exc
+        if response.status >= 400:
+            retry_after = response.headers.get("Retry-After")
+            raise error_for(operation, response.status, answer, retry_after=retry_after)
+        try:
+            return json.loads(answer) if answer else {}
+        except ValueError as exc:
+            raise UnavailableError(operation, response.status, "the answer is not JSON") from exc
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: Object | None,
+        content_type: str,
+        headers: Mapping[str, str],
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        if method != "GET":
+            self.writes += 1
+        # The library encodes a JSON body itself, but takes that of an apply as text only.
+        content: Any = json.dumps(body) if body is not None and content_type == _APPLY else body
+        _, url, all_headers, content, _ = await self._api.param_serialize(
+            method,
+            path,
+            query_params=list(query),
+            header_params={"Accept": _JSON, "Content-Type": content_type, **headers},
+            body=content,
+            auth_settings=["BearerToken"],
+        )
+        answer = await self._api.rest_client.request(
+            method, url, headers=all_headers, body=content, _request_timeout=timeout
+        )
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: the stream's own `readline` gives up on an object larger than its buffer."""
+    rest = bytearray()
+    async for chunk in stream.iter_any():
+        rest += chunk
+        if b"\n" not in chunk:
+            continue
+        *whole, last = bytes(rest).split(b"\n")
+        rest = bytearray(last)
+        for line in whole:
+            if line.strip():
+                yield line

@@ -1,0 +1,109 @@
+"""A node's figures, read leniently from its GET /status: values in, values out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFigures:
+    """One node's own account. A figure that is missing, negative or not a number is None."""
+
+    taken: float
+    """Monotonic seconds at which it was received."""
+    version: str = ""
+    uptime_seconds: float | None = None
+    ready: bool = False
+    connections: int | None = None
+    max_connections: int | None = None
+    cpu_percent: float | None = None
+    cpu_limit_cores: float | None = None
+    memory_bytes: int | None = None
+    rejections: Mapping[str, int] = field(default_factory=dict)
+    feed_connected: bool | None = None
+    feed_paused: bool = False
+    feed_seeded: bool | None = None
+    drain_state: str = "none"
+    drain_remaining: int | None = None
+    settings_hash: str | None = None
+    settings_error: str | None = None
+    cpu_seconds_total: float | None = None
+    deliveries_total: float | None = None
+    messages_in_total: float | None = None
+
+    @property
+    def draining(self) -> bool:
+        return self.drain_state != "none"
+
+
+def parse_status(answer: Any, taken: float) -> NodeFigures:
+    """Figures from the JSON of GET /status; whatever is missing or strange in it is left out."""
+    read = _Reader(answer)
+    return NodeFigures(
+        taken=taken,
+        version=read.text("version") or "",
+        uptime_seconds=read.number("uptime_seconds"),
+        ready=read.flag("ready") or False,
+        connections=read.integer("connections", "current"),
+        max_connections=read.integer("connections", "max"),
+        cpu_percent=read.number("cpu", "percent"),
+        cpu_limit_cores=read.number("cpu", "limit_cores"),
+        memory_bytes=read.integer("memory", "bytes"),
+        rejections=read.counts("rejections"),
+        feed_connected=read.flag("feed", "connected"),
+        feed_paused=read.flag("feed", "paused") or False,
+        feed_seeded=read.flag("feed", "seeded"),
+        drain_state=read.text("drain", "state") or "none",
+        drain_remaining=read.integer("drain", "remaining"),
+        settings_hash=read.text("settings", "hash"),
+        settings_error=read.text("settings", "error"),
+        cpu_seconds_total=read.number("costs", "cpu_seconds_total"),
+        deliveries_total=read.number("costs", "deliveries_total"),
+        messages_in_total=read.number("costs", "messages_in_total"),
+    )
+
+
+class _Reader:
+    """Values out of foreign JSON by path, None for what is not there or not of the kind."""
+
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
+
+    def _at(self, path: tuple[str, ...]) -> Any:
+        value = self._answer
+        for name in path:
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+    def number(self, *path: str) -> float | None:
+        return _finite(self._at(path))
+
+    def integer(self, *path: str) -> int | None:
+        value = self.number(*path)
+        return None if value is None else int(value)
+
+    def flag(self, *path: str) -> bool | None:
+        value = self._at(path)
+        return value if isinstance(value, bool) else None
+
+    def text(self, *path: str) -> str | None:
+        value = self._at(path)
+        return value[:1000] if isinstance(value, str) else None
+
+    def counts(self, *path: str) -> dict[str, int]:
+        value = self._at(path)
+        items = value.items() if isinstance(value, Mapping) else ()
+        return {str(name): int(number) for name, raw in items if (number := _finite(raw)) is not None}
+
+
+def _finite(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) and number >= 0 else None

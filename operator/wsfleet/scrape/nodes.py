@@ -1,0 +1,99 @@
+"""Rounds of scrapes, and the few things that nodes are told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from wsfleet.scrape.figures import NodeFigures, parse_status
+from wsfleet.scrape.transport import ScrapeError, Target, Transport
+
+logger = logging.getLogger(__name__)
+
+TOKEN_HEADER = "X-Wsfleet-Token"
+TERM_HEADER = "X-Wsfleet-Term"
+
+
+class NodeAdmin:
+    """Reads and steers the nodes of fleets. `term` gives the number that outdated operators lack."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        timeout: float = 2.0,
+        round_seconds: float = 4.0,
+        concurrency: int = 128,
+        term: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._transport = transport
+        self._timeout = timeout
+        self._round_seconds = round_seconds
+        self._concurrency = concurrency
+        self._term = term
+
+    async def scrape(self, targets: Sequence[Target]) -> dict[str, NodeFigures]:
+        """Figures by pod UID of the nodes that answered in time."""
+        gate = asyncio.Semaphore(self._concurrency)  # this fleet's own
+        found: dict[str, NodeFigures] = {}
+
+        async def one(target: Target) -> None:
+            async with gate:
+                try:
+                    answer = await self._transport.request(
+                        "GET", target, "/status", headers={}, body=None, timeout=self._timeout
+                    )
+                except ScrapeError as exc:
+                    logger.debug("no figures from %s/%s: %s", target.namespace, target.pod, exc)
+                    return
+                found[target.uid] = parse_status(answer, time.monotonic())
+
+        await _within(self._round_seconds, [one(target) for target in targets])
+        return dict(found)
+
+    async def drain(self, target: Target, token: str, *, rate: float | None = None) -> None:
+        """PUT /drain: the node turns unready and closes its connections at `rate` a second.
+
+        Raises:
+            ScrapeError: it could not be told.
+        """
+        body = {"rate": rate} if rate is not None else {}
+        await self._tell("PUT", target, "/drain", token, body)
+
+    async def cancel_drain(self, target: Target, token: str) -> None:
+        """DELETE /drain: the node serves again.
+
+        Raises:
+            ScrapeError: it could not be told.
+        """
+        await self._tell("DELETE", target, "/drain", token, None)
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def _tell(
+        self, method: str, target: Target, path: str, token: str, body: Mapping[str, Any] | None
+    ) -> None:
+        headers = {TOKEN_HEADER: token, TERM_HEADER: str(self._term())}
+        await self._transport.request(method, target, path, headers=headers, body=body, timeout=self._timeout)
+
+
+async def _within(seconds: float, jobs: Sequence[Awaitable[None]]) -> None:
+    """Run jobs together; those that are not done in time are cancelled."""
+    if not jobs:
+        return
+    tasks = [asyncio.ensure_future(job) for job in jobs]
+    try:
+        done, late = await asyncio.wait(tasks, timeout=seconds)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        raise
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    for task in done:
+        task.result()

@@ -1,0 +1,137 @@
+"""How a request reaches a node's admin port: straight to its pod, or through the API server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import aiohttp
+
+from wsfleet.kube.client import KubeClient
+from wsfleet.kube.errors import KubeError
+
+ADMIN_PORT = 9102
+_ANSWER_BYTES = 256 * 1024
+
+
+class ScrapeError(Exception):
+    """A node did not answer, or refused; the message says what happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A node to talk to."""
+
+    uid: str
+    namespace: str
+    pod: str
+    address: str
+
+
+class Transport(Protocol):
+    """How a request reaches a node. Raises ScrapeError for whatever goes wrong."""
+
+    async def request(
+        self,
+        method: str,
+        target: Target,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any] | None,
+        timeout: float,
+    ) -> Any: ...
+
+    async def close(self) -> None: ...
+
+
+class DirectTransport:
+    """Straight to the pod's address."""
+
+    def __init__(self, port: int = ADMIN_PORT) -> None:
+        self._port = port
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self,
+        method: str,
+        target: Target,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any] | None,
+        timeout: float,
+    ) -> Any:
+        if self._session is None:
+            # No limit over all fleets: one fleet's hanging pods must not use up another's connections.
+            connector = aiohttp.TCPConnector(limit=0, limit_per_host=2, keepalive_timeout=30)
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        host = f"[{target.address}]" if ":" in target.address else target.address
+        try:
+            async with self._session.request(
+                method,
+                f"http://{host}:{self._port}{path}",
+                headers=dict(headers),
+                json=body,
+                timeout=aiohttp.ClientTimeout(total=timeout),
+                allow_redirects=False,
+            ) as response:
+                answer = await _read_bounded(response.content)
+        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+            raise ScrapeError(str(exc) or f"no answer within {timeout:g} s") from exc
+        if response.status != 200:
+            raise ScrapeError(f"HTTP {response.status}: {answer[:200].decode('utf-8', 'replace').strip()}")
+        try:
+            return json.loads(answer)
+        except ValueError as exc:
+            raise ScrapeError("the answer is not JSON") from exc
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+class ProxyTransport:
+    """Through the API server (`pods/proxy`): for an operator that runs outside the cluster."""
+
+    def __init__(self, client: KubeClient, port: int = ADMIN_PORT) -> None:
+        self._client = client
+        self._port = port
+
+    async def request(
+        self,
+        method: str,
+        target: Target,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any] | None,
+        timeout: float,
+    ) -> Any:
+        try:
+            return await self._client.proxy(
+                method,
+                target.namespace,
+                target.pod,
+                self._port,
+                path,
+                headers=headers,
+                body=dict(body) if body is not None else None,
+                timeout=timeout,
+            )
+        except KubeError as exc:
+            raise ScrapeError(exc.message) from exc
+
+    async def close(self) -> None:
+        pass  # the client is its owner's
+
+
+async def _read_bounded(stream: aiohttp.StreamReader) -> bytes:
+    answer = bytearray()
+    async for chunk in stream.iter_any():
+        answer += chunk
+        if len(answer) > _ANSWER_BYTES:
+            raise ScrapeError(f"the answer is longer than {_ANSWER_BYTES} bytes")
+    return bytes(answer)
