@@ -1,0 +1,302 @@
+"""The spec of a WsFleet: what a user writes, with its bounds and defaults.
+
+The schema changes by addition only. What this release does not carry out has no field here, so
+that nothing is accepted and then ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from wsfleet.api.autoscaling import Autoscaling
+from wsfleet.api.base import Rule, SpecModel, section
+from wsfleet.api.overrides import Overrides
+from wsfleet.api.quantities import BYTES, DURATION, MachineCpu, MachineMemory, NetworkRate, Quantity
+from wsfleet.api.template import AnnotationValue, QualifiedName, Template
+
+ObjectName = Annotated[str, StringConstraints(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+ImageReference = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^\S+$")]
+
+Profile = Literal["Conservative", "Balanced", "Aggressive"]
+PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+
+
+class Reserved(SpecModel):
+    """What the machine's own system keeps of it."""
+
+    cpu_millis: MachineCpu | None = Field(
+        default=None, alias="cpu", description="CPU kept for the system, in cores; default 200m"
+    )
+    memory_bytes: MachineMemory | None = Field(
+        default=None, alias="memory", description="memory kept for the system; default 256Mi"
+    )
+
+
+class Instance(SpecModel):
+    """The machine that one node has to itself: a preset, or figures, or a preset with figures over it."""
+
+    type: Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = (
+        Field(default=None, description="preset (`wsfleet plan --help` names them); default e2-small")
+    )
+    cpu_millis: MachineCpu | None = Field(default=None, alias="cpu", description="CPU, in cores (2 or 1800m)")
+    sustained_cpu_millis: MachineCpu | None = Field(
+        default=None,
+        alias="sustainedCpu",
+        description="CPU that a burstable machine holds for ever, in cores",
+    )
+    memory_bytes: MachineMemory | None = Field(default=None, alias="memory", description="memory (2Gi)")
+    network_bits_per_second: NetworkRate | None = Field(
+        default=None, alias="network", description="network, in bits a second (1G)"
+    )
+    burstable: bool | None = Field(default=None, description="whether CPU above sustainedCpu is a burst")
+    monthly_cost_usd: float | None = Field(
+        default=None, alias="monthlyCost", ge=0, le=1_000_000, description="price of a month, in USD"
+    )
+    reserved: Reserved = section(Reserved, "what the system keeps of the machine")
+
+
+class Load(SpecModel):
+    """The load that is expected; nodes are sized for it."""
+
+    users: int | None = Field(
+        default=None, ge=1, le=100_000_000, description="users connected at once, in the whole fleet"
+    )
+    messages_per_second: float = Field(
+        default=2, ge=0, le=10_000, description="messages a second that one user receives, on average"
+    )
+    peak_messages_per_second: float | None = Field(
+        default=None, ge=0, le=100_000, description="the same at the peak; default twice the average"
+    )
+    message_bytes: int = Field(
+        default=400, ge=1, le=16_777_216, description="bytes of a message on the wire, on average"
+    )
+    publish_rate: float = Field(
+        default=12, ge=0, le=1_000_000, description="messages a second that are published, at the peak"
+    )
+    subscribers_per_channel: int = Field(
+        default=200, ge=0, le=100_000_000, description="users that one message goes to"
+    )
+
+    RULES: ClassVar = (
+        Rule(
+            "!has(self.peakMessagesPerSecond) || self.peakMessagesPerSecond >= self.messagesPerSecond",
+            lambda own: own.peak_rate >= own.messages_per_second,
+            "peakMessagesPerSecond must not be below messagesPerSecond",
+            ".peakMessagesPerSecond",
+        ),
+    )
+
+    @property
+    def peak_rate(self) -> float:
+        """Messages a second to one user at the peak (the seed plans 4 at an average of 2)."""
+        return (
+            2 * self.messages_per_second
+            if self.peak_messages_per_second is None
+            else self.peak_messages_per_second
+        )
+
+
+class CostFigures(SpecModel):
+    """Costs that somebody measured, in place of the seed document's assumptions."""
+
+    cpu_micros_per_message: float = Field(
+        alias="cpuMicrosecondsPerMessage",
+        gt=0,
+        le=1_000_000,
+        description="CPU of one message delivered to one user, in microseconds (the seed assumes 100)",
+    )
+    memory_bytes_per_connection: Annotated[int, Quantity(BYTES, 100, 2**30)] = Field(
+        alias="memoryPerConnection", description="memory of one connection (the seed assumes 100k)"
+    )
+
+
+class Sizing(SpecModel):
+    """Where the sizing rules take their figures from."""
+
+    RULES: ClassVar = (
+        Rule(
+            "(self.costs == 'Figures') == has(self.figures)",
+            lambda own: (own.costs == "Figures") == (own.figures is not None),
+            "figures must be given when costs is Figures, and only then",
+            ".figures",
+        ),
+    )
+
+    costs: Literal["Seed", "Figures"] = Field(
+        default="Seed", description="costs of a message and a connection: the seed document's, or `figures`"
+    )
+    figures: CostFigures | None = Field(default=None, description="costs by hand")
+    limits: Literal["Testing", "Conservative", "Moderate", "Aggressive"] = Field(
+        default="Testing", description="rate limits of a node: Testing has none"
+    )
+
+
+class Reconnects(SpecModel):
+    """How fast the fleet may send clients away, all causes together."""
+
+    per_second: float | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="connections closed a second; default the greater of 100 and 1/1800 of them",
+    )
+
+
+class Drain(SpecModel):
+    """How a node is emptied before it goes."""
+
+    RULES: ClassVar = (
+        Rule(
+            "self.timeoutSeconds >= self.delaySeconds",
+            lambda own: own.timeout_seconds >= own.delay_seconds,
+            "timeoutSeconds must not be below delaySeconds",
+            ".timeoutSeconds",
+        ),
+    )
+
+    delay_seconds: int = Field(
+        default=10, ge=0, le=300, description="seconds a draining node still accepts, until routes forget it"
+    )
+    timeout_seconds: int = Field(
+        default=300, ge=1, le=500, description="seconds after which those who are left are cut"
+    )
+
+
+class Rollout(SpecModel):
+    """How nodes are replaced when their shape changes: one new, one drained, and so on."""
+
+    progress_deadline_seconds: int = Field(
+        default=600,
+        ge=30,
+        le=86_400,
+        description="seconds a new pod has to become ready; then nothing more moves",
+    )
+    revision_history_limit: int = Field(
+        default=2, ge=0, le=10, description="empty ReplicaSets of earlier shapes kept for rollback"
+    )
+
+
+class SecretKey(SpecModel):
+    """One key of a Secret in the fleet's namespace."""
+
+    name: ObjectName = Field(description="name of the Secret")
+    key: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = (
+        Field(default="nats.creds", description="key that holds the credentials file")
+    )
+
+
+class Stream(SpecModel):
+    """The JetStream stream. A node creates a missing one; a change here never changes one that exists."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$", max_length=255)] = Field(
+        default="ODIN_TOKENS", description="name of the stream (JS_STREAM_NAME)"
+    )
+    subjects: list[
+        Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\s.*>]+(\.[^\s.*>]+)*\.>$")]
+    ] = Field(
+        default=["odin.token.>"],
+        min_length=1,
+        max_length=1,
+        description="subject of the stream, ending in >: what > matches is the channel",
+    )
+    max_age_seconds: Annotated[float, Quantity(DURATION, 1, 86_400)] = Field(
+        default=30.0, alias="maxAge", description="age at which messages are forgotten"
+    )
+    max_messages: int = Field(default=100_000, ge=1, le=10**9, description="messages kept")
+    max_bytes: Annotated[int, Quantity(BYTES, 1024, 2**40)] = Field(
+        default=50 * 2**20, description="bytes kept"
+    )
+
+
+class Nats(SpecModel):
+    """Where messages come from."""
+
+    url: Annotated[
+        str, StringConstraints(max_length=1024, pattern=r"^(nats|tls)://[^\s,@]+(,(nats|tls)://[^\s,@]+)*$")
+    ] = Field(
+        description="servers, comma-separated (nats://nats:4222); no password here, that is what "
+        "credentialsSecret is for"
+    )
+    credentials_secret: SecretKey | None = Field(
+        default=None, description="Secret with the NATS credentials file; absent connects without"
+    )
+    stream: Stream = section(Stream, "the JetStream stream that is read")
+
+
+class ServiceSpec(SpecModel):
+    """The Service that clients connect to."""
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
+        default="ClusterIP", description="kind of Service"
+    )
+    port: int = Field(default=80, ge=1, le=65_535, description="port of the Service")
+    ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = Field(
+        default=None, description="IP families; default the cluster's"
+    )
+    annotations: dict[QualifiedName, AnnotationValue] = Field(
+        default_factory=dict, max_length=32, description="annotations, as a load balancer may want them"
+    )
+
+
+class PullSecret(SpecModel):
+    """A Secret with registry credentials."""
+
+    name: ObjectName = Field(description="name of the Secret")
+
+
+_REJECT_THRESHOLDS = {"Conservative": 70, "Balanced": 75, "Aggressive": 80}
+
+
+def _pause_not_below_profile(spec: Any) -> bool:
+    # The pause threshold that the sizing rules give is never below 80 nor below reject + 5, so only
+    # a pause threshold set alone can fall below the profile's reject threshold.
+    pause = getattr(spec.overrides, "cpu_pause_threshold", None)
+    if pause is None or getattr(spec.overrides, "cpu_reject_threshold", None) is not None:
+        return True
+    return bool(pause >= _REJECT_THRESHOLDS[spec.profile])
+
+
+class WsFleetSpec(SpecModel):
+    """The fleet that is wished for."""
+
+    RULES: ClassVar = (
+        Rule(
+            "!has(self.overrides.cpuPauseThreshold) || has(self.overrides.cpuRejectThreshold) || "
+            "self.overrides.cpuPauseThreshold >= (self.profile == 'Conservative' ? 70.0 : "
+            "self.profile == 'Balanced' ? 75.0 : 80.0)",
+            _pause_not_below_profile,
+            "cpuPauseThreshold must not be below the profile's reject threshold (70 Conservative, "
+            "75 Balanced, 80 Aggressive); set cpuRejectThreshold too",
+            ".overrides.cpuPauseThreshold",
+        ),
+    )
+
+    image: ImageReference | None = Field(
+        default=None, description="image of the node; default that of the operator's own release"
+    )
+    image_pull_policy: PullPolicy | None = Field(default=None, description="when the image is pulled")
+    image_pull_secrets: list[PullSecret] = Field(
+        default_factory=list, max_length=8, description="Secrets with registry credentials"
+    )
+    instance: Instance = section(Instance, "the machine that one node has to itself")
+    load: Load = section(Load, "the load that is expected")
+    profile: Profile = Field(default="Balanced", description="how full a node is run")
+    sizing: Sizing = section(Sizing, "where the sizing rules take their figures from")
+    overrides: Overrides = section(Overrides, "settings of the node, in place of what the sizing rules give")
+    autoscaling: Autoscaling | None = Field(
+        default=None, description="scaling by the fleet's own figures; absent leaves the size to `replicas`"
+    )
+    replicas: int | None = Field(
+        default=None,
+        ge=0,
+        le=1000,
+        description="nodes while autoscaling is absent; a new fleet runs 1 without it, others hold theirs",
+    )
+    reconnects: Reconnects = section(Reconnects, "the fleet's budget of closed connections")
+    drain: Drain = section(Drain, "how a node is emptied before it goes")
+    rollout: Rollout = section(Rollout, "how nodes are replaced")
+    nats: Nats = Field(description="where messages come from")
+    service: ServiceSpec = section(ServiceSpec, "the Service that clients connect to")
+    template: Template = section(Template, "additions to the pods")
