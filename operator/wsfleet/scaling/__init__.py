@@ -1,0 +1,84 @@
+"""Scaling: values in, decisions with reasons out. No I/O, no clock, no Kubernetes; time is a parameter.
+
+Each 5 s, for each fleet::
+
+    world = World.of(sets, pods, target_shape=plan_hash, desired=history.desired or 0)
+    snapshot = Snapshot.of(now, pods, replicas=world.total, rolling=is_rolling(world, rollout_policy))
+    decision, history = decide(policy, snapshot, history, now)
+    step = next_fleet_step(replace(world, desired=decision.desired), rollout_policy)
+    labels = steer(pods, policy.max_connections)
+
+`pods` are `NodeSample`s, terminating ones included; `sets` are all ReplicaSets of the fleet, empty ones too.
+`step` is one thing to do (`CreateSet`, `Resize`, `Mark`, `StartDrain`, `Release`, `DeleteSet`) or a reason to do
+nothing (`Wait`, `Stalled`, `Idle`); do it, look at the world again, ask again. `next_fleet_step` never mixes rollout
+and scale-in; the two are there on their own as `next_rollout_step` and `next_scale_in_step`.
+`history.to_status()` goes into the status whenever that is written, `History.from_status()` reads it at the start.
+`scaling_conditions(decision)` and `progress_conditions(step)` are the texts for people.
+"""
+
+from wsfleet.scaling.conditions import ConditionText, progress_conditions, scaling_conditions
+from wsfleet.scaling.decide import decide
+from wsfleet.scaling.decision import Decision, Hold, HoldKind, Trigger
+from wsfleet.scaling.history import History
+from wsfleet.scaling.policy import RetirePolicy, RolloutPolicy, ScalingPolicy, closes_per_second
+from wsfleet.scaling.rollout import is_rolling, next_fleet_step, next_rollout_step
+from wsfleet.scaling.samples import DrainState, NodeSample, Phase, Snapshot, count, drain_state, figure
+from wsfleet.scaling.scalein import next_scale_in_step
+from wsfleet.scaling.steering import LabelChange, steer
+from wsfleet.scaling.victim import choose_victim
+from wsfleet.scaling.world import (
+    CreateSet,
+    DeleteSet,
+    Idle,
+    Mark,
+    Release,
+    Resize,
+    SetView,
+    Stalled,
+    StartDrain,
+    Step,
+    Wait,
+    World,
+)
+
+__all__ = [
+    "ConditionText",
+    "CreateSet",
+    "Decision",
+    "DeleteSet",
+    "DrainState",
+    "History",
+    "Hold",
+    "HoldKind",
+    "Idle",
+    "LabelChange",
+    "Mark",
+    "NodeSample",
+    "Phase",
+    "Release",
+    "Resize",
+    "RetirePolicy",
+    "RolloutPolicy",
+    "ScalingPolicy",
+    "SetView",
+    "Snapshot",
+    "Stalled",
+    "StartDrain",
+    "Step",
+    "Trigger",
+    "Wait",
+    "World",
+    "choose_victim",
+    "closes_per_second",
+    "count",
+    "decide",
+    "drain_state",
+    "figure",
+    "is_rolling",
+    "next_fleet_step",
+    "next_rollout_step",
+    "next_scale_in_step",
+    "progress_conditions",
+    "scaling_conditions",
+    "steer",
+]

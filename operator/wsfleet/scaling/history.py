@@ -1,0 +1,164 @@
+"""What scaling remembers between two looks at a fleet: bounded, immutable, kept in the resource's status.
+
+Each update takes a history and gives a new one. `history_codec` writes it as JSON values and reads it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from wsfleet.scaling.decision import Decision
+
+CPU_BUCKET_SECONDS = 15.0
+MINUTE_SECONDS = 60.0
+DECISIONS_KEPT = 10
+REJECTION_EVENTS_KEPT = 24
+CPU_STEPS_KEPT = 3
+
+
+class CpuBucket(NamedTuple):
+    """CPU samples of 15 s: how many, how many above the target, and sums to take means from.
+
+    `percents` sums the mean over the nodes, `demand` sums mean x nodes (what the fleet needs together),
+    `nodes` sums the nodes that had figures.
+    """
+
+    start: float
+    samples: int
+    above: int
+    percents: float
+    demand: float
+    nodes: int
+
+
+class Minute(NamedTuple):
+    """The highest value seen in one minute."""
+
+    start: float
+    value: int
+
+
+class LastKnown(NamedTuple):
+    """A node's last figures and when they were true (epoch seconds)."""
+
+    time: float
+    connections: int | None
+    cpu_percent: float | None
+    rejections: int | None
+    draining: bool
+
+
+class Event(NamedTuple):
+    """So many of something between the last snapshot and this one."""
+
+    time: float
+    count: int
+
+
+class CpuStep(NamedTuple):
+    """The fleet as it was when CPU asked for a node: nodes asked for before, mean CPU %, connections a node."""
+
+    time: float
+    nodes: int
+    percent: float
+    connections_per_node: float
+
+
+class Growth(NamedTuple):
+    """The last step up: when, from which size it is counted, to which, and by which trigger."""
+
+    time: float
+    base: int
+    size: int
+    trigger: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """All that `decide` knows beside the snapshot; an empty one is a fleet never seen before.
+
+    `desired` is the size last decided on. Times are epoch seconds.
+    """
+
+    desired: int | None = None
+    observed_since: float | None = None
+    last_seen: float | None = None
+    cpu: tuple[CpuBucket, ...] = ()
+    cpu_steps: tuple[CpuStep, ...] = ()
+    recommendations: tuple[Minute, ...] = ()
+    totals: tuple[Minute, ...] = ()
+    own_closes: tuple[Minute, ...] = ()
+    rejecting_since: float | None = None
+    rejections: tuple[Event, ...] = ()
+    outage_until: float | None = None
+    growth: Growth | None = None
+    last_known: Mapping[str, LastKnown] = field(default_factory=lambda: MappingProxyType({}))
+    decisions: tuple[Decision, ...] = ()
+
+    def with_decision(self, decision: Decision) -> History:
+        """The history after a decision; kept among the last ones only if it moved the size."""
+        kept = (*self.decisions, decision)[-DECISIONS_KEPT:] if decision.changes else self.decisions
+        return replace(self, desired=decision.desired, decisions=kept)
+
+    def to_status(self) -> dict[str, Any]:
+        """As JSON values for the resource's status (about 2 KB)."""
+        from wsfleet.scaling.history_codec import history_to_status
+
+        return history_to_status(self)
+
+    @staticmethod
+    def from_status(status: Mapping[str, Any] | None) -> History:
+        """From the resource's status; what is missing or not understood there is simply not remembered."""
+        from wsfleet.scaling.history_codec import history_from_status
+
+        return history_from_status(status)
+
+
+def into_minutes(
+    minutes: tuple[Minute, ...], time: float, value: int, keep_seconds: float
+) -> tuple[Minute, ...]:
+    """One-minute maxima with one more value; minutes that ended more than `keep_seconds` ago are forgotten."""
+    start = time - time % MINUTE_SECONDS
+    kept = [one for one in minutes if time - keep_seconds - MINUTE_SECONDS < one.start <= start]
+    if kept and kept[-1].start == start:
+        kept[-1] = Minute(start, max(kept[-1].value, value))
+    else:
+        kept.append(Minute(start, value))
+    return tuple(kept)
+
+
+def add_to_minute(
+    minutes: tuple[Minute, ...], time: float, value: int, keep_seconds: float
+) -> tuple[Minute, ...]:
+    """One-minute sums with one more value; see `into_minutes`."""
+    start = time - time % MINUTE_SECONDS
+    kept = [one for one in minutes if time - keep_seconds - MINUTE_SECONDS < one.start <= start]
+    if kept and kept[-1].start == start:
+        kept[-1] = Minute(start, kept[-1].value + value)
+    elif value:
+        kept.append(Minute(start, value))
+    return tuple(kept)
+
+
+def into_cpu(
+    buckets: tuple[CpuBucket, ...], time: float, sample: CpuBucket, keep_seconds: float
+) -> tuple[CpuBucket, ...]:
+    """The CPU window with one more sample (a bucket of one)."""
+    start = time - time % CPU_BUCKET_SECONDS
+    kept = [one for one in buckets if time - keep_seconds - CPU_BUCKET_SECONDS < one.start <= start]
+    if kept and kept[-1].start == start:
+        last = kept[-1]
+        kept[-1] = CpuBucket(
+            start,
+            last.samples + sample.samples,
+            last.above + sample.above,
+            last.percents + sample.percents,
+            last.demand + sample.demand,
+            last.nodes + sample.nodes,
+        )
+    else:
+        kept.append(sample._replace(start=start))
+    return tuple(kept)

@@ -1,0 +1,146 @@
+"""The numbers that scaling goes by, with the seed's defaults (its section Scaling Strategy).
+
+Each number stands here once, with its unit in its name; no rule elsewhere carries one of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionsTrigger:
+    """Seed, trigger 2: 8,000 of 10,000 connections; judged by the fleet's total."""
+
+    target_percent: float = 80.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuTrigger:
+    """Seed, trigger 1: CPU above 60 %, sustained for 5 minutes."""
+
+    target_percent: float = 60.0
+    sustained_seconds: float = 300.0
+    sustained_share: float = 0.9
+    """Share of the window's samples that must lie above the target."""
+    paused_feed_percent: float = 80.0
+    """A node whose feed is paused counts as at least this: pausing lowers CPU, not the need."""
+    young_seconds: float = 60.0
+    """Younger pods are left out: a ring that fills and clients that resume run hot."""
+    gain_share: float = 0.25
+    """A step gained something if CPU fell by at least this share of what the step should have brought."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectionsTrigger:
+    """Seed, trigger 3: clients turned away for CPU again and again."""
+
+    per_minute: float = 10.0
+    sustained_seconds: float = 30.0
+    pause_seconds: float = 15.0
+    """A quiet spell this long ends a run of rejections."""
+    settle_seconds: float = 60.0
+    """A node that was added must have been ready this long before rejections ask for another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleDown:
+    """When a fleet may shrink."""
+
+    stabilization_seconds: float = 300.0
+    headroom_percent: float = 70.0
+    """The nodes that stay must be below this share of WS_MAX_CONNECTIONS afterwards."""
+    drop_percent: float = 30.0
+    """A fall of the total by more than this within `drop_window_seconds`, not by our own closes, is taken for an
+    outage before us."""
+    drop_window_seconds: float = 300.0
+    drop_floor_percent: float = 5.0
+    """Falls smaller than this share of one node's WS_MAX_CONNECTIONS are noise."""
+    outage_hold_seconds: float = 1800.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLimit:
+    """How fast a fleet may grow: at most `nodes` or a doubling, whichever is more, each `seconds`."""
+
+    nodes: int = 4
+    seconds: float = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """What counts as missing, and how long the last known figure stands in for it."""
+
+    fresh_seconds: float = 15.0
+    """Three scrapes; a figure older than this is missing."""
+    last_known_seconds: float = 60.0
+    share: float = 0.10
+    """Scale-in is held while more than max(1, this share) of the nodes are missing."""
+    gap_seconds: float = 120.0
+    """Nothing seen for longer than this: what was observed before no longer speaks for the present."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingPolicy:
+    """All that `decide` goes by for one fleet.
+
+    `autoscaling` False: the size is `replicas`, or where that is None the present size. `max_connections` is
+    the plan's WS_MAX_CONNECTIONS of one node.
+    """
+
+    max_connections: int
+    autoscaling: bool = True
+    replicas: int | None = None
+    min_replicas: int = 1
+    max_replicas: int = 10
+    connections: ConnectionsTrigger = field(default_factory=ConnectionsTrigger)
+    cpu: CpuTrigger = field(default_factory=CpuTrigger)
+    rejections: RejectionsTrigger = field(default_factory=RejectionsTrigger)
+    scale_down: ScaleDown = field(default_factory=ScaleDown)
+    step: StepLimit = field(default_factory=StepLimit)
+    missing: Missing = field(default_factory=Missing)
+    paused: bool = False
+    paused_scale_out: bool = False
+    paused_scale_in: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_connections < 1:
+            raise ValueError(f"max_connections ({self.max_connections}) must be at least 1")
+        if not 0 <= self.min_replicas <= self.max_replicas:
+            raise ValueError(
+                f"min_replicas ({self.min_replicas}) must lie between 0 and max_replicas ({self.max_replicas})"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetirePolicy:
+    """How a node is taken out of a fleet."""
+
+    delay_seconds: float = 10.0
+    """WS_DRAIN_DELAY: the node still accepts for this long."""
+    timeout_seconds: float = 300.0
+    """WS_DRAIN_TIMEOUT: after it the node itself cuts who is left."""
+    margin_seconds: float = 15.0
+    """Waited beyond the time-out before a drain that says nothing is taken as over."""
+    admin_wait_seconds: float = 30.0
+    """How long an admin port may stay silent before the pod is removed all the same; SIGTERM drains it."""
+    terminating_seconds: float = 600.0
+    """A pod that terminates for longer than any grace period (540 s) sits on a lost machine; it blocks nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPolicy:
+    """How a change of shape goes through a fleet; one surge pod, one drain at a time."""
+
+    progress_deadline_seconds: float = 600.0
+    min_ready_seconds: float = 0.0
+    """A node counts as proven once it has been ready this long."""
+    revision_history_limit: int = 3
+    replace_cordoned: bool = True
+    """Pods on cordoned machines are replaced too: surge, drain, shrink, so that `kubectl drain` ends."""
+    retire: RetirePolicy = field(default_factory=RetirePolicy)
+
+
+def closes_per_second(total_connections: int, configured: float | None = None) -> float:
+    """The fleet's budget of closes, all causes together: as configured, or max(100, connections / 1800)."""
+    return configured if configured is not None else max(100.0, total_connections / 1800)
