@@ -64,13 +64,6 @@ class Autoscaling(SpecModel):
             "minReplicas must not be above maxReplicas",
             ".minReplicas",
         ),
-        Rule(
-            "self.scaleDown.headroomPercent < self.connections.targetPercent",
-            lambda own: own.scale_down.headroom_percent < own.connections.target_percent,
-            "headroomPercent must be below connections.targetPercent, or a node taken away would be "
-            "added again at once",
-            ".scaleDown.headroomPercent",
-        ),
     )
 
     min_replicas: int = Field(default=1, ge=1, le=1000, description="fewest nodes")

@@ -14,7 +14,7 @@ from wsfleet.api.autoscaling import Autoscaling
 from wsfleet.api.base import Rule, SpecModel, section
 from wsfleet.api.overrides import Overrides
 from wsfleet.api.quantities import BYTES, DURATION, MachineCpu, MachineMemory, NetworkRate, Quantity
-from wsfleet.api.template import AnnotationValue, QualifiedName, Template
+from wsfleet.api.template import AnnotationValue, QualifiedName, Template, key_map, own_keys_refused
 
 ObjectName = Annotated[str, StringConstraints(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 ImageReference = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^\S+$")]
@@ -107,6 +107,13 @@ class CostFigures(SpecModel):
         le=1_000_000,
         description="CPU of one message delivered to one user, in microseconds (the seed assumes 100)",
     )
+    cpu_micros_per_published: float = Field(
+        default=0,
+        alias="cpuMicrosecondsPerPublished",
+        ge=0,
+        le=1_000_000,
+        description="CPU of a node for one message published, in microseconds, however many receive it",
+    )
     memory_bytes_per_connection: Annotated[int, Quantity(BYTES, 100, 2**30)] = Field(
         alias="memoryPerConnection", description="memory of one connection (the seed assumes 100k)"
     )
@@ -174,7 +181,7 @@ class Rollout(SpecModel):
         description="seconds a new pod has to become ready; then nothing more moves",
     )
     revision_history_limit: int = Field(
-        default=2, ge=0, le=10, description="empty ReplicaSets of earlier shapes kept for rollback"
+        default=3, ge=0, le=10, description="empty ReplicaSets of earlier shapes kept for rollback"
     )
 
 
@@ -202,11 +209,14 @@ class Stream(SpecModel):
         description="subject of the stream, ending in >: what > matches is the channel",
     )
     max_age_seconds: Annotated[float, Quantity(DURATION, 1, 86_400)] = Field(
-        default=30.0, alias="maxAge", description="age at which messages are forgotten"
+        default=30.0,
+        alias="maxAge",
+        description="age at which messages are forgotten",
+        json_schema_extra={"default": "30s"},
     )
     max_messages: int = Field(default=100_000, ge=1, le=10**9, description="messages kept")
     max_bytes: Annotated[int, Quantity(BYTES, 1024, 2**40)] = Field(
-        default=50 * 2**20, description="bytes kept"
+        default=50 * 2**20, description="bytes kept", json_schema_extra={"default": "50Mi"}
     )
 
 
@@ -228,6 +238,8 @@ class Nats(SpecModel):
 class ServiceSpec(SpecModel):
     """The Service that clients connect to."""
 
+    RULES: ClassVar = (own_keys_refused("annotations"),)
+
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
         default="ClusterIP", description="kind of Service"
     )
@@ -235,8 +247,8 @@ class ServiceSpec(SpecModel):
     ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = Field(
         default=None, description="IP families; default the cluster's"
     )
-    annotations: dict[QualifiedName, AnnotationValue] = Field(
-        default_factory=dict, max_length=32, description="annotations, as a load balancer may want them"
+    annotations: dict[QualifiedName, AnnotationValue] = key_map(
+        "annotations, as a load balancer may want them"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -61,18 +61,6 @@ class Projection(StatusModel):
     verdict: Word = Field(default="", description="ok, warning or over")
 
 
-class Figures(StatusModel):
-    """The figures that a decision was made of."""
-
-    connections: int | None = Field(default=None, ge=0, description="connections of the fleet")
-    capacity: int | None = Field(default=None, ge=0, description="connections that its nodes accept")
-    cpu_percent: float | None = Field(default=None, ge=0, description="mean CPU of the ready nodes, in %")
-    rejections_per_minute: float | None = Field(default=None, ge=0, description="refused clients a minute")
-    nodes: int | None = Field(default=None, ge=0, description="nodes there were")
-    ready: int | None = Field(default=None, ge=0, description="nodes that were ready")
-    missing: int | None = Field(default=None, ge=0, description="nodes that gave no figures")
-
-
 class ScalingDecision(StatusModel):
     """One decision of the scaling rules, with its reasons."""
 
@@ -82,42 +70,9 @@ class ScalingDecision(StatusModel):
     trigger: Word = Field(description="rule that decided")
     reasons: list[Text] = Field(default_factory=list, max_length=16, description="why, for people")
     holds: list[Text] = Field(default_factory=list, max_length=16, description="what kept it from more")
-    figures: Figures = Field(default_factory=Figures, description="figures it was made of")
-
-
-class RecommendationMaximum(StatusModel):
-    """The highest recommendation of one minute."""
-
-    minute: Time = Field(description="start of the minute")
-    replicas: int = Field(ge=0, description="highest number of nodes recommended in it")
-
-
-class ScaleInProgress(StatusModel):
-    """A node that is being taken away."""
-
-    pod: Word = Field(description="name of the pod")
-    uid: Word = Field(description="its uid")
-    step: Word = Field(description="how far it has got")
-    since: Time = Field(description="when this step began")
-
-
-class Memory(StatusModel):
-    """What a restarted operator must know to decide as the one before it would have."""
-
-    above_since: dict[Word, Time] = Field(
-        default_factory=dict, max_length=8, description="trigger and time since when it is crossed"
+    figures: dict[Word, float] = Field(
+        default_factory=dict, max_length=32, description="figures that the reasons speak of, by name"
     )
-    maxima: list[RecommendationMaximum] = Field(
-        default_factory=list, max_length=61, description="highest recommendations, minute by minute"
-    )
-    observed_since: Time | None = Field(default=None, description="start of unbroken observation")
-    last_scale_out: Time | None = Field(default=None, description="when a node was last added")
-    last_scale_in: Time | None = Field(default=None, description="when a node was last taken away")
-    hold_scale_in_until: Time | None = Field(
-        default=None, description="end of the hold after connections fell without our doing"
-    )
-    rejection_node: Word = Field(default="", description="uid of the node added for rejections")
-    scale_in: ScaleInProgress | None = Field(default=None, description="node being taken away")
 
 
 class WsFleetStatus(StatusModel):
@@ -128,7 +83,6 @@ class WsFleetStatus(StatusModel):
     replicas: int | None = Field(default=None, ge=0, description="nodes there are")
     ready_replicas: int | None = Field(default=None, ge=0, description="nodes that are ready")
     desired_replicas: int | None = Field(default=None, ge=0, description="nodes wished for")
-    ready: Word | None = Field(default=None, description="ready and wished-for nodes, for the column")
     selector: Text | None = Field(default=None, description="label selector of the fleet's pods")
     connections: int | None = Field(default=None, ge=0, description="connections of all nodes")
     capacity: int | None = Field(default=None, ge=0, description="connections that all nodes accept")
@@ -149,7 +103,12 @@ class WsFleetStatus(StatusModel):
     scaling: list[ScalingDecision] = Field(
         default_factory=list, max_length=10, description="last decisions, newest first"
     )
-    memory: Memory | None = Field(default=None, description="what a restarted operator must know")
+    # Its shape is the scaling rules' own affair, written and read by them alone.
+    memory: dict[str, Any] | None = Field(
+        default=None,
+        description="what a restarted operator must know to decide as the one before it would have; private to it",
+        json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
+    )
     conditions: list[Condition] = Field(
         default_factory=list,
         max_length=16,

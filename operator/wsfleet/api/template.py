@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
+from pydantic.config import JsonDict
 
 from wsfleet.api.base import Rule, SpecModel
 from wsfleet.api.quantities import MachineCpu, MachineMemory
@@ -22,26 +23,33 @@ AnnotationValue = Annotated[str, StringConstraints(max_length=4096)]
 
 _SETTINGS_FAMILIES = ("WS_", "JS_", "NATS_", "LOG_")
 
-_OWN_KEYS = (
-    "self.all(k, !k.startsWith('wsfleet.io/') && !(k in ['app.kubernetes.io/name', "
-    "'app.kubernetes.io/instance', 'app.kubernetes.io/managed-by']))"
-)
-_NOT_OWN_KEYS: dict[str, Any] = {
-    "x-kubernetes-validations": [
-        {
-            "rule": _OWN_KEYS,
-            "message": "keys under wsfleet.io/ and the app.kubernetes.io/ keys name, instance and managed-by "
-            "are the operator's own",
-            "reason": "FieldValueForbidden",
-        }
-    ]
-}
+_OWN_PREFIX = "wsfleet.io/"
+_OWN_KEYS = ("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by")
 
 
-def own_keys_apart(description: str, entries: int = 32) -> Any:
-    """A bounded map whose keys must leave the operator's own ones alone."""
+def key_map(description: str, entries: int = 32) -> Any:
+    """A bounded map of labels or annotations."""
+    rule: JsonDict = {
+        "rule": f"self.all(key, key.matches('{_QUALIFIED}'))",
+        "message": "keys must be [prefix/]name",
+        "reason": "FieldValueInvalid",
+    }
     return Field(
-        default_factory=dict, max_length=entries, description=description, json_schema_extra=_NOT_OWN_KEYS
+        default_factory=dict,
+        max_length=entries,
+        description=description,
+        json_schema_extra={"x-kubernetes-validations": [rule]},
+    )
+
+
+def own_keys_refused(field: str) -> Rule:
+    """The rule that a map leaves the operator's own labels and annotations alone."""
+    own = ", ".join(f"'{key}'" for key in _OWN_KEYS)
+    return Rule(
+        f"!has(self.{field}) || !self.{field}.exists(key, key.startsWith('{_OWN_PREFIX}') || key in [{own}])",
+        lambda part: not any(key.startswith(_OWN_PREFIX) or key in _OWN_KEYS for key in getattr(part, field)),
+        "keys under wsfleet.io/ and app.kubernetes.io/{name,instance,managed-by} are the operator's own",
+        f".{field}",
     )
 
 
@@ -203,11 +211,11 @@ class Resources(SpecModel):
 class Template(SpecModel):
     """Additions to the pods of the fleet. A change replaces the pods, one by one."""
 
-    labels: dict[QualifiedName, LabelValue] = own_keys_apart("labels added to the pods")
-    annotations: dict[QualifiedName, AnnotationValue] = own_keys_apart("annotations added to the pods")
-    node_selector: dict[QualifiedName, LabelValue] = Field(
-        default_factory=dict, max_length=16, description="labels that a Kubernetes node must have"
-    )
+    RULES: ClassVar = (own_keys_refused("labels"), own_keys_refused("annotations"))
+
+    labels: dict[QualifiedName, LabelValue] = key_map("labels added to the pods")
+    annotations: dict[QualifiedName, AnnotationValue] = key_map("annotations added to the pods")
+    node_selector: dict[QualifiedName, LabelValue] = key_map("labels that a Kubernetes node must have", 16)
     tolerations: list[Toleration] = Field(
         default_factory=list, max_length=16, description="taints that the pods bear"
     )
