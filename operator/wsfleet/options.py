@@ -1,0 +1,88 @@
+"""The operator's own settings: variables WSFLEET_*, with the flags of `wsfleet operator` over them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+PREFIX = "WSFLEET_"
+
+
+class OptionsError(ValueError):
+    """A variable has a value that is not allowed; `problems` holds a line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+def _names(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class OperatorOptions(BaseModel):
+    """Settings of one operator process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    node_image: str = Field(
+        default="wsfleet.local/wsnode:dev", min_length=1, description="image of fleets that name none"
+    )
+    namespaces: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
+        default=(), description="namespaces whose fleets are run, comma-separated; empty is all"
+    )
+    liveness: str = Field(
+        default="http://0.0.0.0:8081/healthz", description="address of the liveness endpoint; empty is none"
+    )
+    metrics_port: int = Field(default=8080, ge=0, le=65_535, description="port of /metrics; 0 is none")
+    tick_seconds: float = Field(default=5.0, ge=0.2, le=60, description="seconds between looks at a fleet")
+    scrape_timeout_seconds: float = Field(
+        default=2.0, ge=0.1, le=30, description="seconds a node has to answer"
+    )
+    scrape_round_seconds: float = Field(
+        default=4.0, ge=0.1, le=60, description="seconds all nodes of a fleet have to answer"
+    )
+    reconcile_seconds: float = Field(
+        default=60.0, ge=5, le=600, description="seconds after which a look at a fleet is given up"
+    )
+    admin_via_proxy: bool = Field(
+        default=False, description="reach nodes through the API server's pod proxy: for use from outside"
+    )
+    instance: str = Field(
+        default_factory=socket.gethostname, min_length=1, description="name of this process in events"
+    )
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="least level logged"
+    )
+    log_format: str = Field(default="json", pattern="^(json|text)$", description="form of log lines")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], **flags: Any) -> OperatorOptions:
+        """Options of an environment; `flags` that are not None or empty win.
+
+        Variables that look like ours and are not are left alone: Kubernetes puts WSFLEET_SERVICE_HOST
+        and its like there for a Service named wsfleet.
+
+        Raises:
+            OptionsError: with a line for each problem, naming variable and value.
+        """
+        given = {name: environ[PREFIX + name.upper()] for name in cls.model_fields if _is_set(environ, name)}
+        given |= {name: value for name, value in flags.items() if value not in (None, (), [])}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise OptionsError([_problem(item) for item in error.errors()]) from error
+
+
+def _is_set(environ: Mapping[str, str], name: str) -> bool:
+    return environ.get(PREFIX + name.upper(), "") != ""
+
+
+def _problem(item: Any) -> str:
+    name = PREFIX + str(item["loc"][0]).upper() if item["loc"] else "options"
+    return f"{name}={item['input']!r}: {item['msg']}"
