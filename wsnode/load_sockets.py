@@ -1,0 +1,126 @@
+"""Sockets of the load client by descriptor, under one epoll: no socket object outlives its connect."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+from array import array
+from collections.abc import Iterator
+from enum import Enum
+
+from wsnode.load_options import LoadError
+from wsnode.load_table import ClientTable
+
+READ_BYTES = 32_768
+_EVENTS = 1024
+
+_REASONS = {
+    errno.ECONNREFUSED: "refused",
+    errno.ECONNRESET: "reset",
+    errno.EPIPE: "reset",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETUNREACH: "unreachable",
+    errno.ETIMEDOUT: "timed out: connect",
+    errno.EADDRNOTAVAIL: "no local port left",
+    errno.EMFILE: "no descriptor left",
+    errno.ENFILE: "no descriptor left",
+}
+
+
+class Wrote(Enum):
+    """How a write went."""
+
+    WHOLE = "whole"
+    BLOCKED = "blocked"
+    """The send buffer is full; part of the frame may be in it, so the connection is spoilt."""
+    BROKEN = "broken"
+
+
+class Sockets:
+    """The descriptors of a table's clients towards one address.
+
+    A descriptor leaves in one place, `close`: unregistered, closed, its row cleared, so that a number
+    used again at once can't be mistaken for the old one.
+    """
+
+    def __init__(self, host: str, port: int, table: ClientTable) -> None:
+        self._family, self._address = _resolve(host, port)
+        self._table = table
+        self._owner = array("i")
+        """Client of each descriptor, -1 for none."""
+        self._epoll = select.epoll()
+
+    def connect(self, client: int) -> str | None:
+        """Begin to connect; a reason when it failed at once. Raises nothing."""
+        try:
+            sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError as exc:
+            return reason_of(exc)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        problem = sock.connect_ex(self._address)
+        if problem not in (0, errno.EINPROGRESS):
+            sock.close()
+            return reason_of(OSError(problem, ""))
+        fd = self._table.fd[client] = sock.detach()
+        while len(self._owner) <= fd:
+            self._owner.extend([-1] * 1024)
+        self._owner[fd] = client
+        self._epoll.register(fd, select.EPOLLOUT)
+        return None
+
+    def listen(self, client: int) -> None:
+        """From now on only what comes in matters."""
+        self._epoll.modify(self._table.fd[client], select.EPOLLIN)
+
+    def poll(self, timeout: float) -> Iterator[tuple[int, int]]:
+        """Clients and descriptors with something to do; skips those closed since the poll."""
+        owner = self._owner
+        for fd, _ in self._epoll.poll(timeout, _EVENTS):
+            client = owner[fd]
+            if client >= 0:
+                yield client, fd
+
+    def write(self, client: int, frame: bytes) -> Wrote:
+        """A small frame, whole or not at all."""
+        fd = self._table.fd[client]
+        if fd < 0:
+            return Wrote.BROKEN
+        try:
+            return Wrote.WHOLE if os.write(fd, frame) == len(frame) else Wrote.BLOCKED
+        except BlockingIOError:
+            return Wrote.BLOCKED
+        except OSError:
+            return Wrote.BROKEN
+
+    def close(self, client: int) -> None:
+        """Let the client's descriptor go, if it has one."""
+        fd = self._table.fd[client]
+        if fd >= 0:
+            self._epoll.unregister(fd)
+            self._owner[fd] = -1
+            self._table.fd[client] = -1
+            os.close(fd)
+
+    def end(self) -> None:
+        """Close what is left and the epoll itself."""
+        for client in range(len(self._table)):
+            self.close(client)
+        self._epoll.close()
+
+
+def reason_of(exc: OSError) -> str:
+    """What went wrong, in a word or two."""
+    number = exc.errno or 0
+    return _REASONS.get(number, os.strerror(number).lower() if number else "error")
+
+
+def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[object, ...]]:
+    """The first address of the host, asked once: a resolver would be a blocking call in the loop."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise LoadError(f"host {host!r}: {getattr(exc, 'strerror', None) or exc}") from exc
+    family, _, _, _, address = found[0]
+    return family, address
