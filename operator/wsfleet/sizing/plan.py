@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wsfleet.sizing import rules
+from wsfleet.sizing.alerts import Alert, make_alerts
+from wsfleet.sizing.alternatives import Alternatives, make_alternatives
 from wsfleet.sizing.capacity import Capacity, nodes_for, trigger_connections
 from wsfleet.sizing.checks import check_inputs
+from wsfleet.sizing.contradictions import seed_notes
 from wsfleet.sizing.derive import Derived, derive_settings
+from wsfleet.sizing.document import plan_document
 from wsfleet.sizing.fleet import (
     Egress,
     FleetCost,
@@ -23,6 +27,7 @@ from wsfleet.sizing.fleet import (
 )
 from wsfleet.sizing.inputs import Inputs
 from wsfleet.sizing.machines import MIB
+from wsfleet.sizing.notes import Note, plan_notes
 from wsfleet.sizing.overrides import read_overrides
 from wsfleet.sizing.projections import (
     Event,
@@ -106,8 +111,9 @@ class Plan:
     pipeline: Pipeline
     tests: tuple[ValidationTest, ...]
     shares: tuple[Share, ...]
+    alternatives: Alternatives
     egress: Egress
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...] = ()
 
     @property
     def settings(self) -> Settings:
@@ -123,6 +129,11 @@ class Plan:
     def trigger(self) -> int:
         """Connections a node at which the fleet grows."""
         return trigger_connections(self.settings.max_connections, self.inputs.triggers.connections_percent)
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """The seed's alerts with this plan's thresholds."""
+        return make_alerts(self.settings, self.trigger, self.inputs.triggers)
 
     @property
     def pod_limits(self) -> PodResources:
@@ -174,6 +185,10 @@ class Plan:
         texts = self.settings.to_env()
         return {env_name(name): texts[env_name(name)] for name in SEED_FIELDS}
 
+    def to_dict(self) -> dict[str, Any]:
+        """The whole plan as plain values for JSON: camelCase names that carry their units."""
+        return plan_document(self)
+
 
 def make_plan(inputs: Inputs, overrides: Mapping[str, Any] | None = None) -> Plan:
     """The plan for checked inputs and overrides (by field, camelCase name or variable).
@@ -186,7 +201,7 @@ def make_plan(inputs: Inputs, overrides: Mapping[str, Any] | None = None) -> Pla
     capacity = Capacity.of(inputs)
     derived = derive_settings(inputs, capacity, given)
     settings = derived.settings
-    return Plan(
+    plan = Plan(
         inputs=inputs,
         overrides=given,
         capacity=capacity,
@@ -199,9 +214,10 @@ def make_plan(inputs: Inputs, overrides: Mapping[str, Any] | None = None) -> Pla
             settings, message_rate=capacity.message_rate, peak_message_rate=capacity.peak_rate
         ),
         shares=_shares(settings.max_connections, capacity),
+        alternatives=make_alternatives(inputs, capacity, settings.max_connections),
         egress=egress_of(settings.max_connections, capacity, inputs.egress_usd_per_gib),
-        notes=(),
     )
+    return replace(plan, notes=(*plan_notes(plan), *seed_notes(plan)))
 
 
 def _terms(capacity: Capacity) -> CapacityTerms:

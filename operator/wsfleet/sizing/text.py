@@ -22,7 +22,8 @@ def plain(value: int | float | Fraction, digits: int = 6) -> str:
 
 def count(value: int | float | Fraction) -> str:
     """A count with thousands separated; fractions only where the number is small."""
-    return plain(value, 0 if abs(value) >= 100 else 2)
+    exact = Fraction(value)
+    return plain(exact, 0 if abs(exact) >= 100 else 2)
 
 
 def vcpu(microseconds: int | Fraction) -> str:
@@ -40,7 +41,7 @@ def mb(size_bytes: int | Fraction) -> str:
 def percent(value: int | float | Fraction) -> str:
     """A percentage: whole from 20 on, one digit from 1 on, else its first digit that is not 0."""
     exact = Fraction(value)
-    size: Fraction = abs(exact)
+    size = abs(exact)
     digits = 0 if size >= 20 else 1
     while 0 < size < 1 and _rounded(size, digits) == 0 and digits < 6:
         digits += 1
