@@ -49,7 +49,7 @@ from wsfleet.api.status import (
     ScalingDecision,
     WsFleetStatus,
 )
-from wsfleet.api.template import EnvVar, Requests, Resources, Template
+from wsfleet.api.template import EnvVar, Requests, Resources, Template, TopologySpread
 
 __all__ = [
     "API_VERSION",
@@ -92,6 +92,7 @@ __all__ = [
     "Stream",
     "Template",
     "Time",
+    "TopologySpread",
     "WsFleet",
     "WsFleetSpec",
     "WsFleetStatus",

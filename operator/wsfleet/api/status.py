@@ -106,7 +106,7 @@ class WsFleetStatus(StatusModel):
     # Its shape is the scaling rules' own affair, written and read by them alone.
     memory: dict[str, Any] | None = Field(
         default=None,
-        description="what a restarted operator must know to decide as the one before it would have; private to it",
+        description="what a restarted operator must know to go on as the one before it; private to it",
         json_schema_extra={"x-kubernetes-preserve-unknown-fields": True},
     )
     conditions: list[Condition] = Field(
