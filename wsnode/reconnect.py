@@ -45,7 +45,8 @@ def jittered_seconds(
 ) -> float:
     """Full jitter, in seconds: from `first` to a bound that doubles with each attempt up to `longest`.
 
-    Attempts count from 1. A `retry_after` of the server comes on top, so that clients refused together do not return together.
+    Attempts count from 1. A `retry_after` of the server comes on top, so that clients refused together
+    do not return together.
     """
     first = min(first, longest)
     bound = min(longest, first * 2.0 ** min(attempt, 16))
