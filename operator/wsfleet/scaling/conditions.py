@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wsfleet.scaling.decision import Decision
-from wsfleet.scaling.world import Step
+from wsfleet.scaling.decision import Decision, HoldKind, Trigger
+from wsfleet.scaling.world import Idle, Stalled, Step
+
+MESSAGE_CHARACTERS = 1000
+"""The schema bounds a condition's message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +21,59 @@ class ConditionText:
     message: str
 
 
-def scaling_conditions(decision: Decision) -> tuple[ConditionText, ...]:
-    """ScalingActive and ScalingLimited."""
-    raise NotImplementedError
+def scaling_conditions(decision: Decision, autoscaling: bool = True) -> tuple[ConditionText, ...]:
+    """ScalingActive (the fleet's size follows its load) and ScalingLimited (something cuts the wish)."""
+    return _active(decision, autoscaling), _limited(decision)
 
 
 def progress_conditions(step: Step) -> tuple[ConditionText, ...]:
-    """Progressing, Reconciling and Stalled."""
-    raise NotImplementedError
+    """Progressing, and Reconciling and Stalled for tools that read kstatus."""
+    stalled = isinstance(step, Stalled)
+    moving = not isinstance(step, Stalled | Idle)
+    reason = "DeadlineExceeded" if stalled else "Moving" if moving else "Complete"
+    return (
+        ConditionText("Progressing", moving, reason, _cut(step.reason)),
+        ConditionText("Reconciling", moving, reason, _cut(step.reason)),
+        ConditionText("Stalled", stalled, reason, _cut(step.reason if stalled else "")),
+    )
+
+
+def decision_text(decision: Decision) -> str:
+    """A decision in one line: "2 -> 3 nodes (Connections): 16,400 connections need …"."""
+    move = f"{decision.current} -> {decision.desired} nodes" if decision.changes else f"{decision.current} nodes"
+    why = "; ".join((*decision.reasons, *(hold.text for hold in decision.holds)))
+    return _cut(f"{move} ({decision.trigger}): {why}")
+
+
+def _active(decision: Decision, autoscaling: bool) -> ConditionText:
+    if not autoscaling:
+        reasons = _cut("; ".join(decision.reasons))
+        return ConditionText("ScalingActive", False, "AutoscalingAbsent", reasons)
+    for kind in (HoldKind.PAUSED, HoldKind.CPU_NOT_SCALABLE, HoldKind.MISSING):
+        for hold in decision.holds:
+            if hold.kind is kind:
+                # Missing figures and a CPU that does not divide hold one direction or one trigger, not scaling.
+                return ConditionText("ScalingActive", kind is not HoldKind.PAUSED, str(kind), _cut(hold.text))
+    missing = decision.figures.get("missing", 0)
+    if missing:
+        text = f"{missing:g} of {decision.figures.get('nodes', 0):g} nodes give no figures; they count as full"
+        return ConditionText("ScalingActive", True, str(HoldKind.MISSING), text)
+    return ConditionText("ScalingActive", True, "FiguresComplete", _cut("; ".join(decision.reasons)))
+
+
+def _limited(decision: Decision) -> ConditionText:
+    if decision.limited is Trigger.MAX_REPLICAS:
+        text = f"the load asks for {decision.wish} nodes, maxReplicas allows {decision.recommended}"
+        return ConditionText("ScalingLimited", True, str(Trigger.MAX_REPLICAS), text)
+    if decision.limited is Trigger.MIN_REPLICAS:
+        text = f"the load asks for {decision.wish}, minReplicas keeps {decision.recommended}"
+        return ConditionText("ScalingLimited", True, str(Trigger.MIN_REPLICAS), text)
+    for kind in (HoldKind.CPU_NOT_SCALABLE, HoldKind.STEP, HoldKind.UNSCHEDULABLE):
+        for hold in decision.holds:
+            if hold.kind is kind:
+                return ConditionText("ScalingLimited", True, str(kind), _cut(hold.text))
+    return ConditionText("ScalingLimited", False, "WithinBounds", "the size is what the load asks for")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MESSAGE_CHARACTERS else text[: MESSAGE_CHARACTERS - 1] + "…"

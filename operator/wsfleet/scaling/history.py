@@ -5,14 +5,13 @@ Each update takes a history and gives a new one. `history_codec` writes it as JS
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from wsfleet.scaling.decision import Decision
 
-CPU_BUCKET_SECONDS = 15.0
 MINUTE_SECONDS = 60.0
 DECISIONS_KEPT = 10
 REJECTION_EVENTS_KEPT = 24
@@ -20,7 +19,7 @@ CPU_STEPS_KEPT = 3
 
 
 class CpuBucket(NamedTuple):
-    """CPU samples of 15 s: how many, how many above the target, and sums to take means from.
+    """CPU samples of a twentieth of the sustained window (`cpu_bucket_seconds`): how many, how many above the target, and sums to take means from.
 
     `percents` sums the mean over the nodes, `demand` sums mean x nodes (what the fleet needs together),
     `nodes` sums the nodes that had figures.
@@ -42,20 +41,21 @@ class Minute(NamedTuple):
 
 
 class LastKnown(NamedTuple):
-    """A node's last figures and when they were true (epoch seconds)."""
+    """A node's last figures, when each was true (epoch seconds), and whether we were emptying it then."""
 
-    time: float
     connections: int | None
+    connections_time: float
     cpu_percent: float | None
+    cpu_time: float
     rejections: int | None
-    draining: bool
+    emptying: bool
 
 
 class Event(NamedTuple):
     """So many of something between the last snapshot and this one."""
 
     time: float
-    count: int
+    number: int
 
 
 class CpuStep(NamedTuple):
@@ -104,17 +104,23 @@ class History:
         return replace(self, desired=decision.desired, decisions=kept)
 
     def to_status(self) -> dict[str, Any]:
-        """As JSON values for the resource's status (about 2 KB)."""
+        """As JSON values for `status.memory` (about 2 KB); all but the decisions."""
         from wsfleet.scaling.history_codec import history_to_status
 
         return history_to_status(self)
 
+    def decisions_to_status(self) -> list[dict[str, Any]]:
+        """The last decisions for `status.scaling`, newest first."""
+        from wsfleet.scaling.history_codec import decision_to_status
+
+        return [decision_to_status(one) for one in reversed(self.decisions)]
+
     @staticmethod
-    def from_status(status: Mapping[str, Any] | None) -> History:
-        """From the resource's status; what is missing or not understood there is simply not remembered."""
+    def from_status(memory: Mapping[str, Any] | None, decisions: Iterable[Mapping[str, Any]] = ()) -> History:
+        """From `status.memory` and `status.scaling`; what is missing or not understood is not remembered."""
         from wsfleet.scaling.history_codec import history_from_status
 
-        return history_from_status(status)
+        return history_from_status(memory, decisions)
 
 
 def into_minutes(
@@ -143,12 +149,18 @@ def add_to_minute(
     return tuple(kept)
 
 
+def cpu_bucket_seconds(sustained_seconds: float) -> float:
+    """Length of a CPU bucket: the window keeps 20 of them, none shorter than a scrape takes to come round."""
+    return max(5.0, sustained_seconds / 20)
+
+
 def into_cpu(
-    buckets: tuple[CpuBucket, ...], time: float, sample: CpuBucket, keep_seconds: float
+    buckets: tuple[CpuBucket, ...], time: float, sample: CpuBucket, sustained_seconds: float
 ) -> tuple[CpuBucket, ...]:
     """The CPU window with one more sample (a bucket of one)."""
-    start = time - time % CPU_BUCKET_SECONDS
-    kept = [one for one in buckets if time - keep_seconds - CPU_BUCKET_SECONDS < one.start <= start]
+    length = cpu_bucket_seconds(sustained_seconds)
+    start = time - time % length
+    kept = [one for one in buckets if time - sustained_seconds - length < one.start <= start]
     if kept and kept[-1].start == start:
         last = kept[-1]
         kept[-1] = CpuBucket(

@@ -1,0 +1,88 @@
+"""May a fleet give up one node: the wish of the last minutes, and all that speaks against it now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from wsfleet.scaling.decision import Hold, HoldKind
+from wsfleet.scaling.history import MINUTE_SECONDS
+from wsfleet.scaling.observe import Look
+from wsfleet.scaling.policy import RetirePolicy
+from wsfleet.scaling.victim import choose_victim
+from wsfleet.scaling.wishes import nodes_for_connections, nodes_for_cpu, number_of_nodes
+
+LOST_AFTER_SECONDS = RetirePolicy().terminating_seconds
+
+
+def cautious_nodes(look: Look) -> int:
+    """Nodes needed if every missing figure were a full node: what scale-in reckons with."""
+    policy, load = look.policy, look.load
+    by_connections = nodes_for_connections(
+        load.full_connections, policy.max_connections, policy.connections.target_percent
+    )
+    by_cpu = nodes_for_cpu(load.full_demand, load.full_nodes, policy.cpu.target_percent, look.fixed_percent)
+    return max(by_connections, load.full_nodes if by_cpu is None else by_cpu)
+
+
+def highest_recommendation(look: Look) -> int:
+    """The most nodes recommended in the stabilization window (whole minutes, so up to one more)."""
+    oldest = look.now - look.policy.scale_down.stabilization_seconds - MINUTE_SECONDS
+    return max((one.value for one in look.history.recommendations if one.start > oldest), default=0)
+
+
+def shrink_holds(look: Look) -> tuple[Hold, ...]:
+    """All that keeps a fleet from giving up one node now."""
+    return (*_busy(look), *_unsure(look), *_headroom(look))
+
+
+def _busy(look: Look) -> Iterator[Hold]:
+    snapshot = look.snapshot
+    if snapshot.rolling:
+        yield Hold(HoldKind.ROLLOUT, "pods are being replaced; the fleet shrinks after that")
+    emptying = [node.name for node in snapshot.nodes if node.draining or node.marked]
+    leaving = [
+        node.name
+        for node in snapshot.nodes
+        if node.terminating and (node.terminating_seconds or 0.0) < LOST_AFTER_SECONDS
+    ]
+    if emptying or leaving:
+        yield Hold(HoldKind.DRAIN, f"{(emptying or leaving)[0]} is still being emptied or removed")
+    elif snapshot.replicas > look.current and not snapshot.rolling:
+        yield Hold(HoldKind.DRAIN, f"the step to {number_of_nodes(look.current)} is still being carried out")
+
+
+def _unsure(look: Look) -> Iterator[Hold]:
+    load, history, down = look.load, look.history, look.policy.scale_down
+    allowed = max(1, int(load.nodes * look.policy.missing.share))
+    if load.missing > allowed:
+        seen = f"{load.missing} of {load.nodes} nodes give no figures"
+        yield Hold(HoldKind.MISSING, f"{seen}; more than {allowed} hold scale-in")
+    watched = look.now - (look.now if history.observed_since is None else history.observed_since)
+    if watched < down.stabilization_seconds:
+        text = f"the fleet has been watched for {watched:.0f} s of {down.stabilization_seconds:g} s"
+        yield Hold(HoldKind.NOT_OBSERVED, text)
+    if history.outage_until is not None and look.now < history.outage_until:
+        yield Hold(
+            HoldKind.OUTAGE,
+            "connections dropped and not by our own closes; clients may come back at once, so no node goes "
+            f"for another {history.outage_until - look.now:.0f} s",
+        )
+
+
+def _headroom(look: Look) -> Iterator[Hold]:
+    """The nodes that stay, full figures for missing ones, against the headroom; for CPU in the same proportion."""
+    policy, load = look.policy, look.load
+    victim = choose_victim(look.snapshot.nodes)
+    rest = load.capacity - (victim is not None and not victim.unschedulable)
+    percent = min(policy.scale_down.headroom_percent, policy.connections.target_percent)
+    if load.full_connections > rest * policy.max_connections * percent / 100:
+        yield Hold(
+            HoldKind.HEADROOM,
+            f"{load.full_connections:,} connections on {number_of_nodes(rest)} would be above {percent:g} % of "
+            f"{policy.max_connections:,} each",
+        )
+    cpu_percent = policy.cpu.target_percent * percent / policy.connections.target_percent
+    needed = nodes_for_cpu(load.full_demand, load.full_nodes, cpu_percent, look.fixed_percent)
+    if needed is None or needed > rest:
+        text = f"CPU on {number_of_nodes(rest)} would be above {cpu_percent:.0f} %"
+        yield Hold(HoldKind.HEADROOM, text)
