@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,28 +101,6 @@ def _root_schema() -> dict[str, Any]:
             "status": structural_schema(WsFleetStatus),
         },
     }
-
-
-def missing_fields(served: dict[str, Any]) -> list[str]:
-    """Field paths that this release knows and a cluster's CRD has not (an older one is installed).
-
-    What the API server does not know it prunes: an operator with a newer CRD's models would see
-    its status vanish, so it says so at its start.
-    """
-    versions = {version["name"]: version for version in served.get("spec", {}).get("versions", [])}
-    there = versions.get(VERSION, {}).get("schema", {}).get("openAPIV3Schema", {})
-    known = set(_paths(there))
-    return [path for path in _paths(_root_schema()) if path not in known]
-
-
-def _paths(schema: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for name, child in schema.get("properties", {}).items():
-        path = f"{prefix}.{name}" if prefix else name
-        yield path
-        yield from _paths(child, path)
-    for inner in ("items", "additionalProperties"):
-        if isinstance(schema.get(inner), dict):
-            yield from _paths(schema[inner], f"{prefix}[]")
 
 
 class _PlainDumper(yaml.SafeDumper):

@@ -56,7 +56,7 @@ class BuildContext:
             image=image,
             limits=_limits(plan),
             requests=plan.pod_requests,
-            restarted_at=fleet.metadata.annotations.get(names.ANNOTATION_RESTARTED_AT, ""),
+            restarted_at=fleet.metadata.annotations.get(names.RESTARTED_AT_ANNOTATION, ""),
             **more,
         )
 

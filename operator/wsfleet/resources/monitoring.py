@@ -16,7 +16,7 @@ from wsfleet.resources.context import BuildContext
 def build_podmonitor(context: BuildContext) -> dict[str, Any]:
     """Scrapes all pods of the fleet, serving or not; their series get the label `fleet`."""
     source = "__meta_kubernetes_pod_label_" + "".join(
-        letter if letter.isalnum() else "_" for letter in names.LABEL_FLEET
+        letter if letter.isalnum() else "_" for letter in names.FLEET_LABEL
     )
     return {
         "apiVersion": "monitoring.coreos.com/v1",

@@ -6,12 +6,12 @@ FIELD_MANAGER = "wsfleet"
 """Field manager of everything the operator applies."""
 
 # Labels.
-LABEL_NAME = "app.kubernetes.io/name"
-LABEL_INSTANCE = "app.kubernetes.io/instance"
-LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"
-LABEL_FLEET = "wsfleet.io/fleet"
-LABEL_SHAPE = "wsfleet.io/shape"
-LABEL_SERVING = "wsfleet.io/serving"
+NAME_LABEL = "app.kubernetes.io/name"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+FLEET_LABEL = "wsfleet.io/fleet"
+SHAPE_LABEL = "wsfleet.io/shape"
+SERVING_LABEL = "wsfleet.io/serving"
 """On pods that the Service sends clients to; in the template, so that pods serve without an operator."""
 
 NODE_APP = "wsnode"
@@ -19,15 +19,17 @@ MANAGER = "wsfleet"
 SERVING = "true"
 
 # Annotations.
-ANNOTATION_SETTINGS_HASH = "wsfleet.io/settings-hash"
+SETTINGS_HASH_ANNOTATION = "wsfleet.io/settings-hash"
 """Patched on running pods: any change of a pod makes its kubelet renew the mounted ConfigMap at once."""
-ANNOTATION_RESTARTED_AT = "wsfleet.io/restartedAt"
+RESTARTED_AT_ANNOTATION = "wsfleet.io/restartedAt"
 """On a WsFleet: a new value replaces its pods; copied into the pod template."""
-ANNOTATION_PAUSED = "wsfleet.io/paused"
-ANNOTATION_PAUSED_SCALE_IN = "wsfleet.io/paused-scale-in"
-ANNOTATION_PAUSED_SCALE_OUT = "wsfleet.io/paused-scale-out"
-ANNOTATION_DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+PAUSED_ANNOTATION = "wsfleet.io/paused"
+PAUSED_SCALE_IN_ANNOTATION = "wsfleet.io/paused-scale-in"
+PAUSED_SCALE_OUT_ANNOTATION = "wsfleet.io/paused-scale-out"
+DELETION_COST_ANNOTATION = "controller.kubernetes.io/pod-deletion-cost"
 """The ReplicaSet controller deletes ready pods of low cost first."""
+VICTIM_ANNOTATION = "wsfleet.io/victim"
+"""On a pod that is being taken away, with the moment when it was chosen."""
 
 # The pod.
 CONTAINER = "wsnode"
@@ -78,23 +80,23 @@ def replicaset_name(fleet: str, shape: str) -> str:
 def fleet_labels(fleet: str) -> dict[str, str]:
     """The labels of everything that belongs to a fleet."""
     return {
-        LABEL_NAME: NODE_APP,
-        LABEL_INSTANCE: fleet,
-        LABEL_MANAGED_BY: MANAGER,
-        LABEL_FLEET: fleet,
+        NAME_LABEL: NODE_APP,
+        INSTANCE_LABEL: fleet,
+        MANAGED_BY_LABEL: MANAGER,
+        FLEET_LABEL: fleet,
     }
 
 
 def fleet_selector(fleet: str) -> dict[str, str]:
     """The labels that all pods of a fleet have, serving or not."""
-    return {LABEL_FLEET: fleet}
+    return {FLEET_LABEL: fleet}
 
 
 def selector_text(fleet: str) -> str:
     """The same as text: for `status.selector` and for lists and watches."""
-    return f"{LABEL_FLEET}={fleet}"
+    return f"{FLEET_LABEL}={fleet}"
 
 
 def serving_selector(fleet: str) -> dict[str, str]:
     """The labels of the pods that get new connections."""
-    return {LABEL_FLEET: fleet, LABEL_SERVING: SERVING}
+    return {FLEET_LABEL: fleet, SERVING_LABEL: SERVING}

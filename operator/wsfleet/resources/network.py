@@ -46,7 +46,7 @@ def build_networkpolicy(context: BuildContext) -> dict[str, Any]:
     if context.operator_namespace:
         operator = {
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": context.operator_namespace}},
-            "podSelector": {"matchLabels": {names.LABEL_NAME: OPERATOR_APP}},
+            "podSelector": {"matchLabels": {names.NAME_LABEL: OPERATOR_APP}},
         }
         admin["from"] = [operator, *(dict(peer) for peer in context.admin_peers)]
     return {

@@ -26,13 +26,13 @@ def build_pod_template(context: BuildContext, shape: str) -> dict[str, Any]:
     """The pod template of a ReplicaSet."""
     extra = context.spec.template
     labels = names.fleet_labels(context.name) | {
-        names.LABEL_SHAPE: shape,
-        names.LABEL_SERVING: names.SERVING,
+        names.SHAPE_LABEL: shape,
+        names.SERVING_LABEL: names.SERVING,
     }
     annotations = dict(extra.annotations)
     annotations["kubectl.kubernetes.io/default-container"] = names.CONTAINER
     if context.restarted_at:
-        annotations[names.ANNOTATION_RESTARTED_AT] = context.restarted_at
+        annotations[names.RESTARTED_AT_ANNOTATION] = context.restarted_at
     return {
         "metadata": {"labels": dict(extra.labels) | labels, "annotations": annotations},
         "spec": _pod_spec(context),

@@ -18,14 +18,14 @@ def build_replicaset(context: BuildContext, replicas: int = 0) -> dict[str, Any]
     """
     shape = shape_hash(context)
     metadata = context.metadata(names.replicaset_name(context.name, shape))
-    metadata["labels"] = metadata["labels"] | {names.LABEL_SHAPE: shape}
+    metadata["labels"] = metadata["labels"] | {names.SHAPE_LABEL: shape}
     return {
         "apiVersion": "apps/v1",
         "kind": "ReplicaSet",
         "metadata": metadata,
         "spec": {
             "replicas": replicas,
-            "selector": {"matchLabels": names.fleet_selector(context.name) | {names.LABEL_SHAPE: shape}},
+            "selector": {"matchLabels": names.fleet_selector(context.name) | {names.SHAPE_LABEL: shape}},
             "template": build_pod_template(context, shape),
         },
     }
