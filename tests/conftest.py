@@ -1,0 +1,80 @@
+"""Fixtures and order of the whole test session: tests without a cluster first, and the cluster only if one needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.cluster import Client, SessionCluster, diagnostics, in_ci, new_namespace, reason_to_skip
+
+CLUSTER = pytest.StashKey[SessionCluster]()
+DELETE_SECONDS = 90
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[CLUSTER] = SessionCluster()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for the cluster, and move it to the end."""
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker("cluster")
+    items.sort(key=lambda item: item.get_closest_marker("cluster") is not None)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Raise the cluster before the first test that needs it: outside of its time limit, and with progress shown."""
+    if item.get_closest_marker("cluster") and not reason_to_skip():
+        capture = item.config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled():
+            item.config.stash[CLUSTER].raise_once()
+    return (yield)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    left = session.config.stash[CLUSTER].close()
+    if left:
+        print(f"left over: {', '.join(left)}")
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Client:
+    """The cluster under test with the project's images; skips without root, but never in CI."""
+    if reason := reason_to_skip():
+        pytest.skip(reason)
+    return request.config.stash[CLUSTER].get()
+
+
+@pytest.fixture(scope="session")
+def _namespaces(cluster: Client) -> Iterator[list[str]]:
+    """The namespaces of the session; returns when they are gone, since a reused cluster must be left as it was."""
+    names: list[str] = []
+    yield names
+    if names and not in_ci():
+        cluster.kubectl(
+            "wait", "--for=delete", *(f"namespace/{name}" for name in names), f"--timeout={DELETE_SECONDS}s"
+        )
+
+
+@pytest.fixture
+def namespace(cluster: Client, _namespaces: list[str]) -> Iterator[str]:
+    """A fresh namespace, deleted after the test; what was in it is shown if the test fails."""
+    name = new_namespace(cluster)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    _namespaces.append(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    name = getattr(item, "funcargs", {}).get("namespace")
+    client = item.config.stash[CLUSTER].client
+    if report.failed and report.when != "teardown" and client is not None and isinstance(name, str):
+        report.sections.append((f"Cluster, namespace {name}", diagnostics(client, name)))
+    return report

@@ -1,0 +1,88 @@
+"""The cluster of a test session: raised once, when the first test needs it, and taken down only if raised here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass, field
+
+from tests.cluster import choice, lifecycle, ruin
+from tests.cluster.client import Client, CommandError
+from tests.cluster.places import Places, default_cache, default_state
+from tests.cluster.shell import ClusterError
+
+__all__ = ["Client", "ClusterError", "CommandError", "SessionCluster", "diagnostics", "new_namespace"]
+
+LOG_LINES = "60"
+
+
+def in_ci() -> bool:
+    return os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+def reason_to_skip() -> str | None:
+    """Why tests that need a cluster cannot run here, where that is no failure: never in CI."""
+    if in_ci() or choice.kind(os.environ) != "local" or os.geteuid() == 0:
+        return None
+    return "the local cluster needs root (or CLUSTER=current)"
+
+
+@dataclass
+class SessionCluster:
+    """What the session knows of its cluster."""
+
+    places: Places = field(default_factory=lambda: Places(default_state(), default_cache()))
+    started: bool = False
+    """Whether this session started it, and so ends it."""
+    client: Client | None = None
+    failure: ClusterError | None = None
+
+    def raise_once(self) -> None:
+        """Raise the cluster; a failure is kept for the tests that need it, and not tried again."""
+        if self.client is not None or self.failure is not None:
+            return
+        try:
+            self.client, self.started = choice.use(self.places)
+        except ClusterError as error:
+            self.failure = error
+            # A start that failed half-way is ours to clear; a cluster of somebody else is not.
+            if choice.kind(os.environ) == "local" and ruin.traces(self.places).records:
+                self.started = not lifecycle.healthy(self.places)
+
+    def get(self) -> Client:
+        self.raise_once()
+        if self.failure is not None:
+            raise self.failure
+        assert self.client is not None
+        return self.client
+
+    def close(self) -> list[str]:
+        """End the cluster if this session started it; what is left over."""
+        return lifecycle.down(self.places) if self.started else []
+
+
+def new_namespace(client: Client) -> str:
+    """A fresh namespace, ready for pods (their service account is made a moment after the namespace)."""
+    name = f"wsf-test-{secrets.token_hex(4)}"
+    client.kubectl("create", "namespace", name)
+    account = ("get", "serviceaccount", "default", "--namespace", name)
+    client.wait(f"the service account of {name}", lambda: client.kubectl(*account))
+    return name
+
+
+def diagnostics(client: Client, namespace: str) -> str:
+    """What is in the namespace, what happened, and what its pods said."""
+    where = ("--namespace", namespace)
+    shown = [
+        ("fleets", ("get", "wsfleets", *where, "-o", "yaml")),
+        ("objects", ("get", "all", *where, "-o", "wide")),
+        ("events", ("get", "events", *where, "--sort-by=.lastTimestamp")),
+    ]
+    pods = client.kubectl("get", "pods", *where, "-o", "name", check=False).split()
+    for pod in pods[:8]:
+        shown.append((f"log of {pod}", ("logs", pod, *where, "--all-containers", f"--tail={LOG_LINES}")))
+        shown.append(
+            (f"log of {pod} before its restart", ("logs", pod, *where, "--previous", f"--tail={LOG_LINES}"))
+        )
+    texts = ((title, client.kubectl(*arguments, check=False)) for title, arguments in shown)
+    return "\n".join(f"--- {title}\n{text.rstrip()}" for title, text in texts if text.strip())
