@@ -18,10 +18,11 @@ from wsfleet.sizing.inputs import (
     Profile,
     Reserved,
     Triggers,
+    choose_machine,
     exact,
     mixed_rates,
 )
-from wsfleet.sizing.machines import MACHINES, Machine
+from wsfleet.sizing.machines import MACHINES, Machine, machine_by_hand, machine_with
 from wsfleet.sizing.plan import SEED_FIELDS, Plan, PodResources, make_plan
 
 __all__ = [
@@ -43,7 +44,10 @@ __all__ = [
     "Reserved",
     "SizingError",
     "Triggers",
+    "choose_machine",
     "exact",
+    "machine_by_hand",
+    "machine_with",
     "make_plan",
     "mixed_rates",
 ]

@@ -35,6 +35,10 @@ def _check_machine(inputs: Inputs) -> None:
             f"{machine.sustained_cpu_millis} m",
             f"must be from 1 m to the {machine.cpu_millis} m of the whole machine",
         )
+    if not machine.burstable and machine.sustained_cpu_millis < machine.cpu_millis:
+        raise SizingError(
+            "instance.burstable", "false", "contradicts a sustained CPU below the machine's CPU"
+        )
     if machine.network_bits_per_second is not None:
         _between("instance.network", machine.network_bits_per_second, 1000, 10**14, " bits a second")
     if machine.monthly_cost_cents is not None:

@@ -201,5 +201,6 @@ def _sustained(plan: Plan) -> _Texts:
     yield (
         "sustained-cpu",
         f"{machine.name} sustains {vcpu(plan.capacity.sustained_cpu_us)} of "
-        f"{vcpu(plan.capacity.machine_cpu_us)}: by that, {count(users)} users need {own.nodes} nodes{money}, not {plan.nodes_for(users)}{other}",
+        f"{vcpu(plan.capacity.machine_cpu_us)}: by that, {count(users)} users need {own.nodes} "
+        f"nodes{money}, not {plan.nodes_for(users)}{other}",
     )

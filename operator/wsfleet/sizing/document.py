@@ -169,6 +169,7 @@ def _pipeline(plan: Plan) -> _Document:
     line = plan.pipeline
     return {
         "connectionsPerWorker": line.connections_per_worker,
+        "workerStateKilobytes": line.worker_state_kb,
         "workerCapacityPerSecond": line.worker_capacity_per_second,
         "workerUtilisationPercent": number(line.worker_percent_at_peak),
         "workerCapacityVcpu": _vcpu(line.worker_capacity_cpu_us),

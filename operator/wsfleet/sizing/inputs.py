@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from difflib import get_close_matches
 from enum import StrEnum
 from fractions import Fraction
 
 from wsfleet.sizing.errors import SizingError
-from wsfleet.sizing.machines import MACHINES, MIB, Machine
+from wsfleet.sizing.machines import MACHINES, MIB, Machine, machine_by_hand, machine_with
 
 
 def exact(value: int | float | str | Decimal | Fraction) -> Fraction:
@@ -168,6 +169,42 @@ def mixed_rates(shares: Mapping[str, Fraction]) -> tuple[Fraction, Fraction]:
     average = sum((share * sum(USER_RATES[kind]) / 2 for kind, share in shares.items()), Fraction(0))
     peak = sum((share * USER_RATES[kind][1] for kind, share in shares.items()), Fraction(0))
     return average / whole, peak / whole
+
+
+def choose_machine(
+    name: str | None,
+    *,
+    cpu_millis: int | None = None,
+    memory_bytes: int | None = None,
+    network_bits_per_second: int | None = None,
+    sustained_cpu_millis: int | None = None,
+    burstable: bool | None = None,
+    monthly_cost_cents: int | None = None,
+) -> Machine:
+    """A machine type by name, with figures over it; CPU and memory alone make one; else e2-small.
+
+    Raises:
+        SizingError: for an unknown name, or CPU without memory and no name.
+    """
+    if name is not None and name not in MACHINES:
+        near = get_close_matches(name, MACHINES, n=3, cutoff=0.4)
+        known = f"meant {' or '.join(near)}?" if near else f"known are {', '.join(MACHINES)}"
+        raise SizingError("instance.type", name, f"is not a known machine type; {known}")
+    if name is None and cpu_millis is not None:
+        if memory_bytes is None:
+            raise SizingError("instance.memory", "absent", "must be given along with CPU and no type")
+        base = machine_by_hand(cpu_millis, memory_bytes)
+    else:
+        base = MACHINES[name or "e2-small"]
+    return machine_with(
+        base,
+        cpu_millis=cpu_millis,
+        memory_bytes=memory_bytes,
+        network_bits_per_second=network_bits_per_second,
+        sustained_cpu_millis=sustained_cpu_millis,
+        burstable=burstable,
+        monthly_cost_cents=monthly_cost_cents,
+    )
 
 
 @dataclass(frozen=True)

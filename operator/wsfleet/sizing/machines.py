@@ -22,7 +22,7 @@ copies and none read live:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 MIB = 2**20
@@ -93,13 +93,13 @@ def _shared_core(name: str, memory_gib: int, network_mbps: int, cents: int, sust
         monthly_cost_cents=cents,
         allocatable_cpu_millis=940,
         allocatable_memory_bytes=memory_bytes - memory_bytes // 4 - 100 * MIB,
-        remark="shared cores, short bursts to 2 vCPU",
+        remark="shared, short bursts",
     )
 
 
-_N2 = "before the sustained-use discount"
-_BASE = "network is the baseline; short bursts go higher"
-_CREDITS = "CPU credits; network is the baseline"
+_N2 = "list price, no discount"
+_BASE = "base network"
+_CREDITS = "credits, base network"
 
 _PRESETS = (
     _shared_core("e2-micro", 1, 1000, 611, 250),
@@ -130,3 +130,55 @@ _PRESETS = (
 )
 
 MACHINES: Mapping[str, Machine] = MappingProxyType({machine.name: machine for machine in _PRESETS})
+
+# What a burstable machine is taken to sustain where nobody says: e2-small's share.
+_SUSTAINED_SHARE = 4
+
+
+def machine_with(
+    base: Machine,
+    *,
+    cpu_millis: int | None = None,
+    memory_bytes: int | None = None,
+    network_bits_per_second: int | None = None,
+    sustained_cpu_millis: int | None = None,
+    burstable: bool | None = None,
+    monthly_cost_cents: int | None = None,
+) -> Machine:
+    """A machine with figures given by hand over those of a type.
+
+    Another CPU or memory makes it another machine: the type's price and what Kubernetes leaves of it
+    then no longer hold. CPU given without more is sustained; less sustained CPU makes it burstable.
+    """
+    cpu = base.cpu_millis if cpu_millis is None else cpu_millis
+    memory = base.memory_bytes if memory_bytes is None else memory_bytes
+    same = (cpu, memory) == (base.cpu_millis, base.memory_bytes)
+    price = base.monthly_cost_cents if same and monthly_cost_cents is None else monthly_cost_cents
+    sustained = _sustained(base, cpu, burstable) if sustained_cpu_millis is None else sustained_cpu_millis
+    return replace(
+        base,
+        name=base.name if same else "by hand",
+        provider=base.provider if same else "",
+        remark=base.remark if same else "",
+        cpu_millis=cpu,
+        memory_bytes=memory,
+        network_bits_per_second=network_bits_per_second or base.network_bits_per_second,
+        sustained_cpu_millis=sustained,
+        burstable=sustained < cpu if burstable is None else burstable,
+        monthly_cost_cents=price,
+        allocatable_cpu_millis=base.allocatable_cpu_millis if same else None,
+        allocatable_memory_bytes=base.allocatable_memory_bytes if same else None,
+    )
+
+
+def _sustained(base: Machine, cpu_millis: int, burstable: bool | None) -> int:
+    if burstable is False:
+        return cpu_millis
+    if cpu_millis == base.cpu_millis and (base.burstable or burstable is None):
+        return base.sustained_cpu_millis
+    return max(1, cpu_millis // _SUSTAINED_SHARE) if burstable else cpu_millis
+
+
+def machine_by_hand(cpu_millis: int, memory_bytes: int) -> Machine:
+    """A machine of no type: dedicated, without a known price, with the seed's 1 Gbps."""
+    return Machine("by hand", cpu_millis, memory_bytes, 10**9, cpu_millis)

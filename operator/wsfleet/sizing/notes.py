@@ -118,7 +118,8 @@ def _drain_notes(plan: Plan) -> Iterator[Note]:
         yield _warning(
             "drain-timeout-raised",
             f"draining {pace} after {settings.drain_delay:g} s takes {count(needed)} s: the timeout is "
-            f"raised from {derived.wanted_drain_timeout:g} s to {timeout:g} s (grace period {plan.grace_seconds} s)",
+            f"raised from {derived.wanted_drain_timeout:g} s to {timeout:g} s "
+            f"(grace period {plan.grace_seconds} s)",
         )
     if needed > timeout:
         least = -(-settings.max_connections // max(1, int(timeout - settings.drain_delay)))

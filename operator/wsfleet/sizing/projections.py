@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from wsfleet.sizing.capacity import Capacity, trigger_connections
 from wsfleet.sizing.inputs import Load, Triggers
-from wsfleet.sizing.rules import GOROUTINE_STACK_KB, WORKER_MESSAGES_PER_SECOND
+from wsfleet.sizing.rules import GOROUTINE_STACK_KB, WORKER_MESSAGES_PER_SECOND, WORKER_STATE_KB
 from wsnode.config import Settings
 
 _OK_PERCENT = 85
@@ -171,6 +171,7 @@ class Pipeline:
     """
 
     connections_per_worker: int
+    worker_state_kb: int
     worker_capacity_per_second: int
     worker_percent_at_peak: Fraction
     queue_bytes: int
@@ -197,6 +198,7 @@ def make_pipeline(settings: Settings, capacity: Capacity, load: Load) -> Pipelin
     spare_us = capacity.available_cpu_us - capacity.fixed_cpu_us
     return Pipeline(
         connections_per_worker=-(-settings.max_connections // workers),
+        worker_state_kb=workers * WORKER_STATE_KB,
         worker_capacity_per_second=per_second,
         worker_percent_at_peak=load.peak_minute_rate * 100 / per_second,
         queue_bytes=queue * load.buffer_bytes,

@@ -53,6 +53,11 @@ class Assumption:
 
 ASSUMPTIONS = (
     Assumption(
+        "Testing Data",
+        f"{TEST_CONNECTIONS:,} connections at {TEST_MESSAGES_PER_SECOND} messages/s in all took "
+        f"{TEST_CPU_US / 10**6:g} vCPU and {TEST_MEMORY_MB} MB",
+    ),
+    Assumption(
         "Current Load Profile",
         "users of a list see 0.2-1 messages/s, active ones 1-5, traders 5-20; 2-4 on average",
     ),

@@ -1,0 +1,52 @@
+"""Building blocks of tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+WIDTH = 100
+
+
+def console() -> Console:
+    """Standard output, at most 100 columns wide: the width the tables are made for."""
+    screen = Console(highlight=False, soft_wrap=False)
+    if not screen.is_terminal or screen.width > WIDTH:
+        screen.width = WIDTH
+    return screen
+
+
+def heading(text: str, remark: str = "") -> Text:
+    """A section's title, with a remark beside it."""
+    line = Text(f"\n{text}", style="bold")
+    return line.append(f"  {remark}", style="not bold dim") if remark else line
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """A table without frame; a column whose title starts with > is right-aligned, with * it wraps."""
+    made = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim"
+    )
+    for title in columns:
+        made.add_column(
+            title.lstrip(">*"),
+            justify="right" if title.startswith(">") else "left",
+            no_wrap=not title.startswith("*"),
+        )
+    for row in rows:
+        made.add_row(*row)
+    return made
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> Table:
+    """Names and what they are, without a header."""
+    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column()
+    for name, value in rows:
+        made.add_row(name, value)
+    return made
