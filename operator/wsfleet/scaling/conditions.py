@@ -40,7 +40,9 @@ def progress_conditions(step: Step) -> tuple[ConditionText, ...]:
 
 def decision_text(decision: Decision) -> str:
     """A decision in one line: "2 -> 3 nodes (Connections): 16,400 connections need …"."""
-    move = f"{decision.current} -> {decision.desired} nodes" if decision.changes else f"{decision.current} nodes"
+    move = (
+        f"{decision.current} -> {decision.desired} nodes" if decision.changes else f"{decision.current} nodes"
+    )
     why = "; ".join((*decision.reasons, *(hold.text for hold in decision.holds)))
     return _cut(f"{move} ({decision.trigger}): {why}")
 
@@ -56,7 +58,9 @@ def _active(decision: Decision, autoscaling: bool) -> ConditionText:
                 return ConditionText("ScalingActive", kind is not HoldKind.PAUSED, str(kind), _cut(hold.text))
     missing = decision.figures.get("missing", 0)
     if missing:
-        text = f"{missing:g} of {decision.figures.get('nodes', 0):g} nodes give no figures; they count as full"
+        text = (
+            f"{missing:g} of {decision.figures.get('nodes', 0):g} nodes give no figures; they count as full"
+        )
         return ConditionText("ScalingActive", True, str(HoldKind.MISSING), text)
     return ConditionText("ScalingActive", True, "FiguresComplete", _cut("; ".join(decision.reasons)))
 

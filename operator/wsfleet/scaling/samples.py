@@ -57,7 +57,8 @@ def drain_state(value: object) -> DrainState | None:
 class NodeSample:
     """One pod of the fleet with the last figures its admin port gave.
 
-    `*_seconds` are ages at the snapshot's time. `sample_age_seconds` None: this pod never answered.
+    `*_seconds` are ages at the snapshot's time. `ready_seconds`, `unready_seconds`: how long it has been so; the
+    second, if not given, is the pod's age. `sample_age_seconds` None: this pod never answered.
     `serving` is the label that the Service selects. `marked_seconds`: how long the pod has carried the mark of
     a drain victim (annotation and pod-deletion-cost), None without a mark. `drain` None: not known.
     """
@@ -70,6 +71,7 @@ class NodeSample:
     unschedulable: bool = False
     ready: bool = False
     ready_seconds: float | None = None
+    unready_seconds: float | None = None
     serving: bool = True
     drain: DrainState | None = None
     cordoned: bool = False
