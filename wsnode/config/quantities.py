@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer
 
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]i?)?B?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]i?)?B?", re.IGNORECASE | re.ASCII)
 _BYTES_PER_UNIT = {"k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -18,7 +19,7 @@ def parse_duration(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = value.strip()
-    if re.fullmatch(r"\d+(\.\d+)?", text):
+    if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
         return float(text)
     parts = _DURATION_PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
@@ -40,7 +41,8 @@ def parse_size(value: Any) -> Any:
     if not match:
         raise ValueError("must be a number of bytes such as 52428800, 50Mi or 50M")
     number, unit = match.groups()
-    return int(float(number) * _BYTES_PER_UNIT[unit.lower()]) if unit else int(float(number))
+    # Exact: a float would round above 2^53, and overflow on a very long number.
+    return int(Fraction(number) * (_BYTES_PER_UNIT[unit.lower()] if unit else 1))
 
 
 def parse_list(value: Any) -> Any:
@@ -55,7 +57,7 @@ def parse_address(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     _, separator, port = value.strip().rpartition(":")
-    if not separator or not port.isdigit() or not 0 <= int(port) <= 65535:
+    if not separator or not (port.isascii() and port.isdigit()) or not 0 <= int(port) <= 65535:
         raise ValueError("must be host:port or :port, with a port from 0 to 65535")
     return value.strip()
 

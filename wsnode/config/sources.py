@@ -28,7 +28,7 @@ Origin = Literal["default", "environment", "file"]
 MAX_FILE_BYTES = 1_000_000
 _OURS = frozenset(env_name(field) for field in Settings.model_fields)
 _FIXED = {env_name(field): field for field in Settings.model_fields if field not in LIVE_FIELDS}
-_USER_PART = re.compile(r"(^|//|,)[^/@,]*@")
+_USER_PART = re.compile(r"(^|,)(\w+://)?[^,]*@")
 # What Kubernetes puts into the environment for a Service (`WS_SERVICE_HOST`, `WS_PORT_80_TCP_ADDR`).
 _OF_A_SERVICE = re.compile(r"_SERVICE_(HOST|PORT)|_PORT(_\d+_(TCP|UDP|SCTP).*)?$")
 
@@ -136,7 +136,7 @@ def load_from_environment(environ: Mapping[str, str]) -> Loaded:
 def masked_env(settings: Settings) -> dict[str, str]:
     """Variable -> text, with the user part of broker addresses masked."""
     values = settings.to_env()
-    values["NATS_URL"] = _USER_PART.sub(r"\1***@", values["NATS_URL"])
+    values["NATS_URL"] = _USER_PART.sub(r"\1\2***@", values["NATS_URL"])
     return values
 
 
