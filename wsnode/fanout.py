@@ -1,0 +1,251 @@
+"""The line of broadcast jobs, written to clients slice by slice.
+
+First in, first out. What waits in the line when a round begins is taken together, in stream order:
+frames of one channel are joined and written once a subscriber; a client with several channels due
+gets one `writev`. A round is cut into shards (a WS_WORKER_POOL_SIZE-th of its clients, at most 64),
+and a loop turn writes shards until 2 ms have passed, so that the loop breathes.
+
+A job's subscribers are those of the moment its round begins; a subscribe that comes later takes
+effect behind it. Rounds do not overlap, so each client sees the stream's order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+
+from wsnode.channels import Channels
+from wsnode.config import Settings
+from wsnode.counters import Counters
+from wsnode.links import Link, Links
+from wsnode.protocol.messages import position_frame
+from wsnode.rates import TokenBucket
+from wsnode.ring import Message, Ring
+from wsnode.rounds import Announcement, Job, Part, Round, add_parts, take_round
+
+SHARD_SOCKETS = 64
+TURN_SECONDS = 0.002
+POSITION_RIDES_WITHIN_SECONDS = 1.0
+"""How long a position waits for data to travel with: alone it costs a write a client."""
+
+
+class Fanout:
+    """Takes messages from the feed and writes them to their subscribers."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        links: Links,
+        channels: Channels[Link],
+        ring: Ring,
+        counters: Counters,
+    ) -> None:
+        self._loop, self._links, self._channels = loop, links, channels
+        self._ring, self._counters = ring, counters
+        self._line: deque[Job] = deque()
+        self._waiting = 0
+        self._round: Round | None = None
+        self._scheduled = False
+        self._position_due = False
+        self._lost = 0
+        self._bucket = TokenBucket(links.settings.max_broadcast_rate)
+
+    @property
+    def depth(self) -> int:
+        """Messages that wait."""
+        return self._waiting
+
+    def update(self, settings: Settings) -> None:
+        """Takes new settings over."""
+        if settings.max_broadcast_rate != self._bucket.rate:
+            self._bucket = TokenBucket(settings.max_broadcast_rate)
+
+    def head(self) -> int:
+        """The last sequence whose job has started: who subscribes now gets what comes after it."""
+        for job in self._line:
+            if isinstance(job, Message):
+                return job.seq - 1
+        return self._ring.position
+
+    def settled(self) -> int:
+        """The last sequence that has reached all its subscribers."""
+        if self._round is not None and self._round.messages:
+            return self._round.messages[0].seq - 1
+        return self.head()
+
+    def push(self, message: Message) -> None:
+        """Takes a message in. Where the line is full the oldest is let go, counted, and told by `prev`."""
+        self._line.append(message)
+        self._waiting += 1
+        if self._waiting > self._links.settings.worker_queue_size:
+            self._let_go()
+        self._schedule()
+
+    def announce(self, announcement: Announcement) -> None:
+        """Takes a control message in: it leaves in order with the data."""
+        self._line.append(announcement)
+        self._schedule()
+
+    def position(self) -> None:
+        """A position is due: it travels with the next data, or alone when none comes soon."""
+        if not self._position_due:
+            self._position_due = True
+            self._loop.call_later(POSITION_RIDES_WITHIN_SECONDS, self._position_alone)
+
+    def note_loss(self, seq: int) -> None:
+        """Messages up to `seq` could not be delivered; the next position tells it."""
+        self._lost = max(self._lost, seq)
+
+    def restart(self) -> None:
+        """The stream is another one: what waits is of the old one and goes."""
+        self._counters.dropped_broadcasts += self._waiting
+        self._line.clear()
+        self._waiting = self._lost = 0
+
+    def _let_go(self) -> None:
+        held: list[Announcement] = []
+        while not isinstance(job := self._line.popleft(), Message):
+            held.append(job)
+        self._line.extendleft(reversed(held))
+        self._waiting -= 1
+        self._counters.dropped_broadcasts += 1
+        self.note_loss(job.seq)
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Writes until the line is empty, the turn's time is up, or the rate is reached."""
+        stop = time.monotonic() + TURN_SECONDS
+        while self._round is not None or self._line:
+            if self._round is None:
+                self._round = self._begin()
+            wait = self._write(self._round, stop)
+            if wait is not None:
+                self._loop.call_later(wait, self._turn) if wait else self._loop.call_soon(self._turn)
+                return
+            self._end(self._round)
+            self._round = None
+        self._scheduled = False
+
+    def _begin(self) -> Round:
+        """Takes the next round out of the line and finds out who gets what."""
+        job = self._line[0]
+        if isinstance(job, Announcement):
+            self._line.popleft()
+            return self._announced(job)
+        taken, frames = take_round(self._line, self._channels)
+        self._waiting -= len(taken.messages)
+        if frames:
+            tail = self._position_frame() if self._position_due else b""
+            reached = add_parts(taken, frames, self._channels, tail)
+            if tail:
+                self._position_due = False
+                rest = [link for link in self._links.open_links() if link not in reached]
+                taken.parts.append(Part(rest, tail, 0))
+        return taken
+
+    def _announced(self, job: Announcement) -> Round:
+        links = self._links.open_links()
+        if job.frame is not None:
+            return Round(parts=[Part(links, job.frame(), 0)])
+        assert job.frame_for is not None
+        return Round(parts=[Part(links, b"", 0, [[job.frame_for(link)] for link in links])])
+
+    def _position_alone(self) -> None:
+        if self._position_due:
+            self.announce(Announcement(frame=self._position_frame))
+            self._position_due = False
+
+    def _position_frame(self) -> bytes:
+        """Made when a round begins: all before it has been written, and what it takes is not in the line."""
+        seq = self.head()
+        lost = self._lost if self._lost <= seq else 0
+        if lost:
+            self._lost = 0
+        return position_frame(seq, lost)
+
+    def _write(self, writing: Round, stop: float) -> float | None:
+        """Writes shards. None when the round is done, else the seconds after which to go on."""
+        pool = self._links.settings.worker_pool_size
+        while writing.part < len(writing.parts):
+            part = writing.parts[writing.part]
+            shard = min(SHARD_SOCKETS, -(-len(part.links) // pool)) or 1
+            while writing.link < len(part.links):
+                now = time.monotonic()
+                wait = self._bucket.wait_seconds(now)
+                if wait or now >= stop:
+                    return wait
+                until = writing.link + shard
+                frames = self._write_shard(part, writing.link, until)
+                self._bucket.take(now, frames)
+                writing.link = until
+            writing.part += 1
+            writing.link = 0
+        return None
+
+    def _write_shard(self, part: Part, start: int, until: int) -> int:
+        """Writes to some clients of a part. Returns how many data frames they were given.
+
+        The hot path of the whole node: one system call a client. A link that is gone has the
+        descriptor -1, and the write fails like any other that the links look into.
+        """
+        if part.own is not None:
+            return self._write_own(part, start, until)
+        data, size, keep, write = part.data, len(part.data), self._links.keep, os.write
+        links = part.links[start:until]
+        given = len(links)
+        for link in links:
+            if link.out is None:
+                try:
+                    taken = write(link.fd, data)
+                except OSError as error:
+                    given -= not self._failed(link, data, error)
+                    continue
+                if taken != size:
+                    given -= not keep(link, data[taken:])
+            else:
+                given -= not keep(link, data)
+        self._counters.messages_out += given * part.frames
+        self._counters.bytes_out += given * size
+        return given * part.frames
+
+    def _write_own(self, part: Part, start: int, until: int) -> int:
+        """The same for clients of which each gets its own frames."""
+        assert part.own is not None
+        total = 0
+        for link, frames in zip(part.links[start:until], part.own[start:until], strict=True):
+            data = None
+            taken = 0
+            if link.out is None:
+                try:
+                    taken = os.writev(link.fd, frames)
+                except OSError as error:
+                    data = b"".join(frames)
+                    if not self._failed(link, data, error):
+                        continue
+                    taken = len(data)
+            size = sum(map(len, frames))
+            if taken != size and not self._links.keep(link, b"".join(frames)[taken:]):
+                continue
+            total += len(frames) if part.frames < 0 else part.frames
+            self._counters.bytes_out += size
+        self._counters.messages_out += total
+        return total
+
+    def _failed(self, link: Link, data: bytes, error: OSError) -> bool:
+        """A write that did not go: kept for a full socket; the end of one that is broken or gone."""
+        if isinstance(error, BlockingIOError):
+            return self._links.keep(link, data)
+        self._links.drop(link, "gone")
+        return False
+
+    def _end(self, written: Round) -> None:
+        if written.heard:
+            now_ms = time.time_ns() / 1e6
+            for message in written.heard:
+                self._counters.observe_fanout(max(0.0, now_ms - message.ts_ms) / 1000)

@@ -1,0 +1,310 @@
+"""The feed: this node's place in the stream, kept over every interruption.
+
+One task connects to the broker, makes sure of the stream, reads it with an ephemeral pull consumer,
+and after any interruption goes on from the last sequence + 1 with a consumer made anew. To pause is
+not to pull: the consumer is let go, and made again when reading goes on.
+
+Liveness never hangs on it: a broker that is away is waited for, said at a bounded rate, and told to
+clients once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from wsnode.config import Settings
+from wsnode.counters import Counters
+from wsnode.jetstream import JetStreamApi, JetStreamError, StreamInfo, stream_problem, wanted_stream
+from wsnode.logs import RateLimited, fields
+from wsnode.protocol.envelope import TYPE_HEADER, is_json, message_type
+from wsnode.pull import Pull, Received
+from wsnode.rates import TokenBucket
+from wsnode.ring import Message, Ring
+from wsnode.view import FeedStatus
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+
+_log = logging.getLogger(__name__)
+_SAY_EVERY_SECONDS = 30.0
+_RETRY_SECONDS = 0.1
+_RETRY_AT_MOST_SECONDS = 1.0
+_PROBLEM_RETRY_SECONDS = 2.0
+# A stream that vanished is most likely being made again by someone who knows how it should be.
+_MISSING_STREAM_GRACE_SECONDS = 2.0
+
+
+def epoch_of(stream: str, created: str) -> str:
+    """What identifies a stream's sequence numbers: the same on every node that reads it."""
+    return hashlib.sha256(f"{stream}\n{created}".encode()).hexdigest()[:16]
+
+
+class Feed:
+    """Reads the stream into the ring and hands messages on.
+
+    Args:
+        on_message: takes each message that is to be sent.
+        on_connected: called with False when the feed is lost and with True when it is caught up again.
+        on_restart: called when the stream is another one than before, with its epoch.
+        on_hole: called with the end of a hole: what was gone before it could be read.
+        room: how many messages the fan-out takes before it lets any go.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        ring: Ring,
+        counters: Counters,
+        *,
+        on_message: Callable[[Message], None],
+        on_connected: Callable[[bool], None],
+        on_restart: Callable[[str], None],
+        on_hole: Callable[[int], None],
+        room: Callable[[], int],
+    ) -> None:
+        self._settings, self._ring, self._counters = settings, ring, counters
+        self._on_message, self._on_connected = on_message, on_connected
+        self._on_restart, self._on_hole, self._room = on_restart, on_hole, room
+        self._prefixes = tuple(subject.removesuffix(">") for subject in settings.js_stream_subjects)
+        self._bucket = TokenBucket(settings.max_nats_rate)
+        self._pull: Pull | None = None
+        self._unpaused = asyncio.Event()
+        self._unpaused.set()
+        self._created = ""
+        self._connected = self._seeded = False
+        self._told = True  # what clients were told last; a fresh node has nothing to take back
+        self._lag = 0
+        self._problem: str | None = None
+        self._epoch = ""
+        self._missing_since: float | None = None
+        self._say = RateLimited(_log, _SAY_EVERY_SECONDS).warning
+
+    @property
+    def status(self) -> FeedStatus:
+        """Where the feed stands."""
+        return FeedStatus(
+            connected=self._connected,
+            paused=not self._unpaused.is_set(),
+            seeded=self._seeded,
+            position=self._ring.position,
+            lag=self._lag,
+            epoch=self._epoch,
+            oldest=self._ring.oldest,
+            problem=self._problem,
+        )
+
+    def update(self, settings: Settings) -> None:
+        """Takes new live settings over."""
+        self._settings = settings
+        if settings.max_nats_rate != self._bucket.rate:
+            self._bucket = TokenBucket(settings.max_nats_rate)
+
+    def pause(self, paused: bool) -> None:
+        """Holds reading back, or lets it go on from where it was."""
+        if paused and self._unpaused.is_set():
+            self._unpaused.clear()
+            if self._pull is not None:
+                self._pull.end("paused")
+        elif not paused:
+            self._unpaused.set()
+
+    async def run(self) -> None:
+        """Reads for ever; ends only by being cancelled."""
+        retry = _RETRY_SECONDS
+        while True:
+            try:
+                async with self._client() as client:
+                    retry = _RETRY_SECONDS
+                    await self._read(client)
+            except Exception as error:
+                # Whatever happens with the broker must not end the node; it is told and tried again.
+                self._say("broker", "no feed from NATS, trying again", error=_phrase(error))
+            self._lost_touch()
+            await asyncio.sleep(retry * (0.5 + secrets.randbelow(1000) / 1000))
+            retry = min(retry * 2, _RETRY_AT_MOST_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _client(self):  # type: ignore[no-untyped-def]
+        import nats
+
+        async def said(error: Exception) -> None:
+            self._say("client", "trouble with NATS", error=_phrase(error))
+
+        async def closed() -> None:
+            if self._pull is not None:
+                self._pull.end("disconnected")
+
+        settings = self._settings
+        client = await nats.connect(
+            [url.strip() for url in settings.nats_url.split(",")],
+            name=f"wsnode {settings.node_name}",
+            # Connecting again is this module's own: a consumer has to be made anew anyway.
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0.1,
+            connect_timeout=2,
+            ping_interval=5,
+            max_outstanding_pings=2,
+            error_cb=said,
+            closed_cb=closed,
+            user_credentials=settings.nats_credentials_file or None,
+        )
+        try:
+            yield client
+        finally:
+            await client.close()
+
+    async def _read(self, client: Client) -> None:
+        """Reads over one connection until it is gone."""
+        api = JetStreamApi(client, self._settings.js_stream_name)
+        if self._created:
+            self._counters.feed_reconnects += 1
+        while not client.is_closed:
+            await self._unpaused.wait()
+            info = await self._stream(api)
+            if info is None or self._problem is not None:
+                self._lost_touch()
+                await asyncio.sleep(_PROBLEM_RETRY_SECONDS if self._problem else 0.2)
+                continue
+            self._adopt(info)
+            reason = await self._consume(client, api)
+            if reason == "gap":
+                self._counters.feed_gaps += 1
+            if reason != "paused":
+                self._lost_touch()
+                self._say("consumer", "reading of the stream was interrupted, going on", reason=reason)
+                await asyncio.sleep(0.05)
+
+    async def _stream(self, api: JetStreamApi) -> StreamInfo | None:
+        """The stream as it is now, made if there is none; None when it is to be asked for again."""
+        info = await api.stream_info()
+        if info is None:
+            now = time.monotonic()
+            if self._created and self._missing_since is None:
+                self._missing_since = now
+            if self._missing_since is not None and now - self._missing_since < _MISSING_STREAM_GRACE_SECONDS:
+                return None
+            info = await api.create_stream(wanted_stream(self._settings))
+            _log.info("stream created", extra=fields(stream=self._settings.js_stream_name))
+        self._missing_since = None
+        self._problem = stream_problem(info, self._settings)
+        if self._problem is not None:
+            self._say("problem", "the stream can't be used", problem=self._problem)
+        return info
+
+    def _adopt(self, info: StreamInfo) -> None:
+        """Finds the place in the stream: the one known, or the beginning of its window."""
+        known, ring = self._created, self._ring
+        if known == info.created and info.last_seq >= ring.position:
+            return
+        self._created = info.created
+        self._epoch = epoch_of(self._settings.js_stream_name, info.created)
+        first = max(info.first_seq, info.last_seq + 1 - ring.window.max_messages, 1)
+        if not info.messages:
+            first = info.last_seq + 1
+        ring.restart(first - 1)
+        if known:
+            _log.warning("the stream is another one than before", extra=fields(epoch=self._epoch))
+        self._on_restart(self._epoch)
+
+    async def _consume(self, client: Client, api: JetStreamApi) -> str:
+        settings = self._settings
+        node = "".join(c if c.isalnum() else "-" for c in settings.node_name)[:48]
+        name = f"{settings.js_consumer_name}-{node}-{secrets.token_hex(4)}"
+        self._pull = pull = Pull(
+            client,
+            settings.js_stream_name,
+            name,
+            on_message=self._message,
+            room=self._room,
+            bucket=lambda: self._bucket,
+        )
+        if not self._unpaused.is_set():
+            return "paused"
+        self._lag = await api.create_consumer(name, self._ring.position + 1)
+        pull.catching_up = self._lag > 0
+        if not pull.catching_up:
+            self._caught_up()
+        checking = asyncio.create_task(self._watch_catching_up(api, name, pull))
+        try:
+            return await pull.run()
+        finally:
+            self._pull = None
+            checking.cancel()
+            if not client.is_closed:
+                with contextlib.suppress(Exception):  # it goes by itself, this is only sooner
+                    await api.delete_consumer(name)
+
+    async def _watch_catching_up(self, api: JetStreamApi, name: str, pull: Pull) -> None:
+        """The last of what waited may have aged out meanwhile: then no message says that all is read."""
+        while pull.catching_up:
+            await asyncio.sleep(1.0)
+            with contextlib.suppress(JetStreamError, TimeoutError):
+                if pull.catching_up and not await api.pending(name):
+                    self._caught_up()
+
+    def _message(self, received: Received) -> None:
+        """One message of the stream."""
+        self._counters.messages_in += 1
+        self._lag = received.pending
+        seq, ring = received.stream_seq, self._ring
+        if seq <= ring.position:
+            return
+        if ring.advance(seq):
+            self._counters.stream_holes += 1
+            self._on_hole(ring.hole)
+        self._sort(received, seq)
+        if received.pending == 0 and self._pull is not None and self._pull.catching_up:
+            self._caught_up()
+
+    def _sort(self, received: Received, seq: int) -> None:
+        """To the clients, or not: other subjects of the stream and what can't be sent stay behind."""
+        for prefix in self._prefixes:
+            if received.subject.startswith(prefix):
+                channel = received.subject[len(prefix) :]
+                break
+        else:
+            return
+        problem = self._payload_problem(received.data)
+        if problem is not None:
+            self._counters.bad_payloads[problem] += 1
+            self._say(
+                f"payload {problem}", "message not sent", problem=problem, seq=seq, subject=received.subject
+            )
+            self._ring.skip(channel, seq)
+            return
+        kind = message_type(received.headers.get(TYPE_HEADER))
+        message = Message(seq, received.ts_ms, kind, channel, self._ring.prev(channel), received.data)
+        self._ring.add(message, time.time_ns() // 1_000_000)
+        self._on_message(message)
+
+    def _payload_problem(self, payload: bytes) -> str | None:
+        if len(payload) > self._settings.max_message_bytes:
+            return "size"
+        return None if is_json(payload) else "json"
+
+    def _caught_up(self) -> None:
+        if self._pull is not None:
+            self._pull.catching_up = False
+        self._connected = self._seeded = True
+        if not self._told:
+            self._told = True
+            self._on_connected(True)
+
+    def _lost_touch(self) -> None:
+        self._connected = False
+        if self._told and self._seeded:
+            self._told = False
+            self._on_connected(False)
+
+
+def _phrase(error: BaseException) -> str:
+    """An error in words; some of the library's have none."""
+    return str(error) or type(error).__name__

@@ -1,0 +1,206 @@
+"""The client port's front: accepting, the opening handshake, refusals, `/health`.
+
+At most 64 sockets are accepted a loop turn, so that a storm of newcomers does not hold up those who
+are in. Where no descriptor is left, accepting rests for a moment: a listener that stays readable
+would spin otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import random
+import socket
+from collections import Counter
+from collections.abc import Callable
+
+from wsnode.admission import Reason, retry_after_seconds
+from wsnode.config import Settings
+from wsnode.config.quantities import split_address
+from wsnode.counters import Counters
+from wsnode.links import Link, Links
+from wsnode.logs import RateLimited
+from wsnode.protocol.handshake import (
+    CLIENT_PATH,
+    HEAD_END,
+    HEALTH_PATH,
+    MAX_REQUEST_BYTES,
+    Opening,
+    http_answer,
+    origin_allowed,
+    read_opening,
+)
+
+BACKLOG = 4096
+HANDSHAKES_A_TURN = 64
+SEND_BUFFER_BYTES = 65_536
+_REST_SECONDS = 0.1
+_OUT_OF_SOMETHING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_V4_IN_V6 = "::ffff:"
+
+_log = logging.getLogger(__name__)
+
+
+def open_listener(address: str) -> socket.socket:
+    """The client port, listening. What clients' sockets inherit is set here, once.
+
+    Raises:
+        OSError: the port is taken, or the address is not this machine's.
+    """
+    host, port = split_address(address)
+    if host:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    else:
+        dual = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if dual else socket.AF_INET
+        listener = socket.create_server(("", port), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+    listener.setblocking(False)
+    # Unset, the kernel would hold up to 4 MB for a client that does not read.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+class Intake:
+    """Accepts, reads requests and lets clients in.
+
+    Args:
+        admit: why a client from this address may not come in now, None when it may.
+        healthy: what `/health` says.
+        greet: called with a link that is let in and the query of its URL; returns the first frames.
+        read: called with an open link and what it sent behind its request.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listener: socket.socket,
+        links: Links,
+        counters: Counters,
+        *,
+        admit: Callable[[str | None], Reason | None],
+        healthy: Callable[[], bool],
+        greet: Callable[[Link, str], bytes],
+        read: Callable[[Link, bytes], None],
+    ) -> None:
+        self._loop, self._listener, self._links, self._counters = loop, listener, links, counters
+        self._admit, self._healthy, self._greet, self._read = admit, healthy, greet, read
+        self._random = random.Random()
+        self._rest: asyncio.TimerHandle | None = None
+        self._addresses: Counter[str] = Counter()
+        self._say = RateLimited(_log).warning
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+        return self._links.settings
+
+    def start(self) -> None:
+        """From now on sockets are accepted."""
+        self._rest = None
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def stop(self) -> None:
+        """Takes what waits in the backlog (it is refused like the others), then closes the port."""
+        if self._listener.fileno() < 0:
+            return
+        for _ in range(BACKLOG // HANDSHAKES_A_TURN):
+            if not self._accept():
+                break
+        if self._rest is not None:
+            self._rest.cancel()
+        self._loop.remove_reader(self._listener.fileno())
+        self._listener.close()
+
+    def from_address(self, address: str | None) -> int:
+        """Open connections of an address, of those made while addresses are limited."""
+        return self._addresses[address] if address is not None else 0
+
+    def left(self, link: Link) -> None:
+        """An open link is no longer served."""
+        if link.address is not None:
+            self._addresses[link.address] -= 1
+            if not self._addresses[link.address]:
+                del self._addresses[link.address]
+
+    def request(self, link: Link, data: bytes) -> None:
+        """What a link sent before its handshake is done."""
+        if link.inb is not None:
+            link.inb += data
+            data = bytes(link.inb)
+            link.inb = None
+        end = data.find(HEAD_END)
+        if end < 0 and len(data) <= MAX_REQUEST_BYTES:
+            link.inb = bytearray(data)
+            return
+        if end < 0 or end > MAX_REQUEST_BYTES:
+            self._refuse(link, http_answer(431, "request too large\n"), "too_large")
+            return
+        end += len(HEAD_END)
+        opening = read_opening(data[:end])
+        if isinstance(opening, bytes):
+            self._refuse(link, opening, "not_websocket")
+            return
+        self._answer(link, opening, data[end:])
+
+    def _answer(self, link: Link, opening: Opening, rest: bytes) -> None:
+        if opening.path == HEALTH_PATH and not opening.upgrade:
+            healthy = self._healthy()
+            body = '{"healthy":true}' if healthy else '{"healthy":false}'
+            self._links.finish(link, http_answer(200 if healthy else 503, body), "client")
+            return
+        if opening.path != CLIENT_PATH:
+            self._refuse(link, http_answer(404, f"the WebSocket is at {CLIENT_PATH}\n"), "not_websocket")
+            return
+        if not origin_allowed(opening.origin, self.settings.allowed_origins):
+            self._counters.connections_rejected["origin"] += 1
+            self._links.finish(link, http_answer(403, "this origin may not connect\n"), "client")
+            return
+        reason = self._admit(link.address)
+        if reason is not None:
+            self._counters.connections_rejected[reason] += 1
+            seconds = str(retry_after_seconds(reason, self._random))
+            answer = http_answer(503, f"no more clients now: {reason}\n", {"Retry-After": seconds})
+            self._links.finish(link, answer, "client")
+            return
+        answer, accepted = opening.accept()
+        if not accepted:
+            self._refuse(link, answer, "not_websocket")
+            return
+        self._links.opened(link)
+        if link.address is not None:
+            self._addresses[link.address] += 1
+        self._links.send(link, answer + self._greet(link, opening.query))
+        if rest:
+            self._read(link, rest)
+
+    def _refuse(self, link: Link, answer: bytes, reason: str) -> None:
+        self._counters.handshakes_failed[reason] += 1
+        self._links.finish(link, answer, "client")
+
+    def _accept(self) -> bool:
+        """Accepts what waits, within bounds. True when there may be more."""
+        limited = self.settings.max_connections_per_address > 0
+        for _ in range(HANDSHAKES_A_TURN):
+            try:
+                # Not accept(): its socket object would be made for nothing.
+                fd, peer = self._listener._accept()  # type: ignore[attr-defined]
+            except (BlockingIOError, InterruptedError):
+                return False
+            except OSError as error:
+                if error.errno in _OUT_OF_SOMETHING:
+                    self._take_a_rest(error)
+                    return False
+                continue  # that client is gone already (accept(2): treat like EAGAIN)
+            os.set_blocking(fd, False)
+            self._links.add(fd, peer[0].removeprefix(_V4_IN_V6) if limited else None)
+        return True
+
+    def _take_a_rest(self, error: OSError) -> None:
+        self._counters.accept_failures += 1
+        self._say("accept", "cannot accept clients", error=error.strerror)
+        self._loop.remove_reader(self._listener.fileno())
+        self._rest = self._loop.call_later(_REST_SECONDS, self.start)

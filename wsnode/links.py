@@ -1,0 +1,318 @@
+"""Client sockets by descriptor: one epoll of the node's own, hung into the event loop.
+
+No transport, task, timer or dictionary a client: a `Link` is a few slots, and what a socket does
+not take at once goes into a buffer made for that client only then.
+
+A descriptor's number is reused at once after it is closed, so a stale object could write into
+another user's socket. Therefore `Links.drop` is the one place that closes: unregister, close,
+`fd = -1`; and whoever holds a link for later (a fan-out slice, a deadline) finds -1 there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from wsnode.config import Settings
+from wsnode.counters import Counters
+from wsnode.protocol.frames import Fragments, encode_close
+
+# States of a link, in the order in which it passes through them.
+HANDSHAKE, OPEN, CLOSING, DISCARDING = range(4)
+
+READ_BYTES = 16_384
+"""Read from one client a turn at most, so that a busy one does not hold up the others."""
+_EVENTS_A_TURN = 256
+_READ = select.EPOLLIN
+_READ_AND_WRITE = select.EPOLLIN | select.EPOLLOUT
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Link:
+    """One client.
+
+    Attributes:
+        fd: its descriptor, -1 once it is gone.
+        state: HANDSHAKE; OPEN; CLOSING: our close frame is sent, theirs awaited; DISCARDING: all
+            is said, the rest of what it sends is thrown away until it closes.
+        out: what the socket has not taken; None on an open link that is not behind. An empty one
+            on a link that is no longer open keeps the fan-out's fast path away from it.
+        inb: the partial request or frame received last.
+        fragments: the fragmented message under way.
+        channels: what it subscribed to.
+        seen: the node's clock when it last gave a sign of life.
+        opened: the node's clock when it was accepted.
+        paid_until: its rate limit, see `rates.spaced`.
+        address: where it comes from, kept only while addresses are limited.
+        why: reason that its end will be counted under.
+    """
+
+    __slots__ = (
+        "address",
+        "channels",
+        "fd",
+        "fragments",
+        "inb",
+        "opened",
+        "out",
+        "paid_until",
+        "seen",
+        "state",
+        "why",
+    )
+
+    def __init__(self, fd: int, now: int, address: str | None) -> None:
+        self.fd = fd
+        self.state = HANDSHAKE
+        self.out: bytearray | None = None
+        self.inb: bytearray | None = None
+        self.fragments: Fragments | None = None
+        self.channels: tuple[str, ...] = ()
+        self.seen = self.opened = now
+        self.paid_until = 0
+        self.address = address
+        self.why = "gone"
+
+
+class Links:
+    """All clients of this process, their buffers and their ends.
+
+    Attributes:
+        now: the node's clock in whole monotonic seconds, set by the sweep; all links share the number.
+        open_count: links that are upgraded and not yet said goodbye to.
+        total: links of any state, each with a descriptor.
+        buffered_bytes: what waits in all buffers together.
+        on_data: called with a link and what it sent.
+        on_leave: called once when a link that was open is no longer served.
+        on_drop: called when a link's descriptor is closed.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings, counters: Counters) -> None:
+        self.settings = settings
+        self.now = int(time.monotonic())
+        self.open_count = 0
+        self.total = 0
+        self.buffered_bytes = 0
+        self.on_data: Callable[[Link, bytes], None] = lambda link, data: None
+        self.on_leave: Callable[[Link], None] = lambda link: None
+        self.on_drop: Callable[[Link], None] = lambda link: None
+        self.handshakes: deque[tuple[float, Link]] = deque()
+        self.closings: deque[tuple[float, Link]] = deque()
+        self._loop = loop
+        self._counters = counters
+        self._behind: set[Link] = set()
+        self._by_fd: list[Link | None] = []
+        self._epoll = select.epoll()
+        loop.add_reader(self._epoll.fileno(), self._turn)
+
+    def add(self, fd: int, address: str | None) -> Link:
+        """Takes a fresh, non-blocking socket in; its handshake deadline starts."""
+        link = Link(fd, self.now, address)
+        while fd >= len(self._by_fd):
+            self._by_fd.extend([None] * 256)
+        self._by_fd[fd] = link
+        self.total += 1
+        self._epoll.register(fd, _READ)
+        self.handshakes.append((time.monotonic() + self.settings.handshake_timeout, link))
+        return link
+
+    def opened(self, link: Link) -> None:
+        """The handshake is done: messages flow from here on."""
+        link.state = OPEN
+        self.open_count += 1
+        self._counters.connections_opened += 1
+
+    def open_links(self) -> list[Link]:
+        """The open ones, in no particular order."""
+        return self.with_state(OPEN)
+
+    def with_state(self, state: int) -> list[Link]:
+        """Those in a state, in no particular order."""
+        return [link for link in self._by_fd if link is not None and link.state == state]
+
+    def slot(self, index: int, slots: int) -> Iterator[Link]:
+        """The links of one of `slots` equal parts, for the sweep."""
+        return (link for link in self._by_fd[index::slots] if link is not None)
+
+    def send(self, link: Link, data: bytes) -> bool:
+        """Writes to an open link, or keeps what its socket does not take. False when it is not open."""
+        if link.state != OPEN:
+            return False
+        return self._write(link, data)
+
+    def keep(self, link: Link, data: bytes | memoryview) -> bool:
+        """Buffers for an open link whose socket is full; cuts the slowest when it is too much."""
+        if link.state != OPEN:
+            return False
+        settings = self.settings
+        if len(data) + len(link.out or b"") > settings.client_buffer_bytes:
+            self._too_slow(link)
+            return False
+        self._buffer(link, data)
+        if self.buffered_bytes > settings.client_buffer_total_bytes:
+            self._too_slow(max(self._behind, key=lambda other: len(other.out or b"")))
+        return link.state == OPEN
+
+    def close(self, link: Link, code: int, reason: str, why: str) -> None:
+        """Says goodbye and waits WS_CLOSE_TIMEOUT for the answer; a link that is not open is left alone."""
+        if link.state != OPEN:
+            return
+        self._leave(link, CLOSING, why)
+        self._write(link, encode_close(code, reason))
+
+    def finish(self, link: Link, data: bytes, why: str) -> None:
+        """Sends the last bytes and ends the sending side; the client has WS_CLOSE_TIMEOUT to close its own.
+
+        Not closed at once: what the client still sends would be answered by a reset, which can
+        destroy the last bytes before it reads them.
+        """
+        if link.fd < 0:
+            return
+        self._leave(link, DISCARDING, why)
+        if self._write(link, data) and not link.out:
+            self._half_close(link)
+
+    def drop(self, link: Link, why: str, *, reset: bool = False) -> None:
+        """The end of a link: the one place where a client's descriptor is closed.
+
+        `reset` throws away what the kernel still holds for it, which a client that does not read
+        would pin for minutes.
+        """
+        fd = link.fd
+        if fd < 0:
+            return
+        if link.state == OPEN:
+            self._leave(link, DISCARDING, why)
+        link.fd = -1
+        self._by_fd[fd] = None
+        self.total -= 1
+        self._forget_buffer(link)
+        link.inb = link.fragments = None
+        self._epoll.unregister(fd)
+        if reset:
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd) as handle:
+                handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        else:
+            os.close(fd)
+        self.on_drop(link)
+
+    def shut(self) -> None:
+        """Drops all and lets the epoll go."""
+        for link in [link for link in self._by_fd if link is not None]:
+            self.drop(link, "shutdown")
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+
+    def _leave(self, link: Link, state: int, why: str) -> None:
+        """Out of service: no message reaches it any more, its deadline starts, its end is counted once."""
+        if link.state == OPEN:
+            self.open_count -= 1
+            self._counters.connections_closed[why] += 1
+            self.on_leave(link)
+        link.state = state
+        link.why = why
+        if link.out is None:
+            link.out = bytearray()
+        self.closings.append((time.monotonic() + self.settings.close_timeout, link))
+
+    def _too_slow(self, link: Link) -> None:
+        self._counters.slow_clients += 1
+        self.close(link, 1008, "too slow: messages were not read in time", "slow")
+
+    def _write(self, link: Link, data: bytes) -> bool:
+        if link.out:
+            if link.state == OPEN:
+                return self.keep(link, data)
+            self._buffer(link, data)
+            return True
+        try:
+            taken = os.write(link.fd, data)
+        except BlockingIOError:
+            taken = 0
+        except OSError:
+            self.drop(link, "gone")
+            return False
+        if taken == len(data):
+            return True
+        rest = memoryview(data)[taken:]
+        if link.state == OPEN:
+            return self.keep(link, rest)
+        self._buffer(link, rest)
+        return True
+
+    def _buffer(self, link: Link, data: bytes | memoryview) -> None:
+        if not link.out:
+            link.out = bytearray(data)
+            self._behind.add(link)
+            self._epoll.modify(link.fd, _READ_AND_WRITE)
+        else:
+            link.out += data
+        self.buffered_bytes += len(data)
+
+    def _forget_buffer(self, link: Link) -> None:
+        if link.out:
+            self.buffered_bytes -= len(link.out)
+            self._behind.discard(link)
+        link.out = None
+
+    def _turn(self) -> None:
+        """What epoll has to say. No socket is accepted meanwhile, so no number is reused within a turn."""
+        for fd, event in self._epoll.poll(0, _EVENTS_A_TURN):
+            link = self._by_fd[fd]
+            if link is None:
+                continue
+            if event & select.EPOLLOUT:
+                self._writable(link)
+            if event & ~select.EPOLLOUT and link.fd >= 0:
+                self._readable(link)
+
+    def _readable(self, link: Link) -> None:
+        try:
+            data = os.read(link.fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.drop(link, "gone")
+            return
+        link.seen = self.now
+        if link.state != DISCARDING:
+            self.on_data(link, data)
+
+    def _writable(self, link: Link) -> None:
+        out = link.out
+        if not out:
+            return
+        try:
+            taken = os.write(link.fd, out)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.drop(link, "gone")
+            return
+        del out[:taken]
+        self.buffered_bytes -= taken
+        if out:
+            return
+        self._behind.discard(link)
+        self._epoll.modify(link.fd, _READ)
+        if link.state == OPEN:
+            link.out = None
+        elif link.state == DISCARDING:
+            self._half_close(link)
+
+    def _half_close(self, link: Link) -> None:
+        handle = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=link.fd)
+        try:
+            handle.shutdown(socket.SHUT_WR)
+        except OSError:  # it is gone already, and epoll will say so
+            pass
+        finally:
+            handle.detach()

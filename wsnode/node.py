@@ -1,0 +1,284 @@
+"""The node as one object: its parts, wired, and what its admin port sees of it (`view.NodeView`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import time
+from pathlib import Path
+
+from wsnode import logs
+from wsnode.admission import DESCRIPTORS_KEPT, Admission, Figures, Reason
+from wsnode.channels import Channels
+from wsnode.config import Settings
+from wsnode.counters import Counters
+from wsnode.drain import Drain
+from wsnode.fanout import Fanout
+from wsnode.feed import Feed
+from wsnode.gauges import Gauges
+from wsnode.intake import Intake, open_listener
+from wsnode.links import HANDSHAKE, Link, Links
+from wsnode.protocol.messages import feed_frame
+from wsnode.ring import Ring, Window
+from wsnode.rounds import Announcement
+from wsnode.sessions import Sessions
+from wsnode.sweep import Sweep
+from wsnode.view import DrainStatus, FeedStatus, ShedStatus
+from wsnode.watch import SettingsChange, describe_change
+
+_log = logging.getLogger(__name__)
+_TICK_SECONDS = 1.0
+_ENDLESS_DESCRIPTORS = 1_048_576  # Linux' fs.nr_open; a limit without an end can't be set above it
+
+
+class Node:
+    """One node. Made inside the running loop; `open` binds the client port.
+
+    Attributes:
+        settings: those in force.
+        settings_error, settings_hash, counters, started_at: see `view.NodeView`.
+        drain_control: the drain, for the server's stop.
+    """
+
+    def __init__(self, settings: Settings, settings_hash: str = "") -> None:
+        loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.settings_error: str | None = None
+        self.settings_hash = settings_hash
+        self.started_at = time.monotonic()
+        self.counters = Counters()
+        self._loop = loop
+        self._gauges = Gauges(settings.cpu_limit)
+        self._admission = Admission(settings)
+        self._ring = Ring(
+            Window(settings.js_stream_max_age, settings.js_stream_max_msgs, settings.js_stream_max_bytes)
+        )
+        self._channels: Channels[Link] = Channels()
+        self._links = Links(loop, settings, self.counters)
+        self._fanout = Fanout(loop, self._links, self._channels, self._ring, self.counters)
+        self._sessions = Sessions(self._links, self._channels, self._fanout, self._ring, self.counters)
+        self._sweep = Sweep(self._links, self.counters)
+        self.drain_control = Drain(loop, self._links)
+        self.feed_reader = Feed(
+            settings,
+            self._ring,
+            self.counters,
+            on_message=self._fanout.push,
+            on_connected=self._tell_feed,
+            on_restart=self._stream_restarted,
+            on_hole=self._fanout.note_loss,
+            room=lambda: self.settings.worker_queue_size - self._fanout.depth,
+        )
+        self._intake: Intake | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tick_due = self._position_due = 0.0
+        self._descriptors = _raise_descriptor_limit(settings.max_connections)
+        self.port = 0
+
+    # Start and stop, called in order by the server.
+
+    def open(self) -> None:
+        """Binds the client port and serves.
+
+        Raises:
+            OSError: the port can't be bound.
+        """
+        listener = open_listener(self.settings.addr)
+        self.port = listener.getsockname()[1]
+        self._intake = Intake(
+            self._loop,
+            listener,
+            self._links,
+            self.counters,
+            admit=self._admit,
+            healthy=lambda: self.healthy,
+            greet=self._sessions.greet,
+            read=self._sessions.read,
+        )
+        self._links.on_data = self._received
+        self._links.on_leave = self._left
+        self._gauges.lag.start()
+        self._tick_due = self._position_due = self._loop.time()
+        self._tick()
+        self._intake.start()
+
+    def close_port(self) -> None:
+        """Refuses who waits at the door, and closes it."""
+        if self._intake is not None:
+            self._intake.stop()
+
+    def close(self) -> None:
+        """Ends all that is left."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._gauges.lag.stop()
+        self.drain_control.stop()
+        self._links.shut()
+
+    def apply(self, change: SettingsChange) -> None:
+        """Takes a changed settings file over, or notes what is wrong with it. No connection is touched."""
+        self.settings_error, self.settings_hash = change.error, change.file_hash
+        if change.settings is None:
+            _log.error("settings file not taken over", extra=logs.fields(error=change.error))
+            return
+        before, self.settings = self.settings, change.settings
+        self._links.settings = change.settings
+        self._admission.update(change.settings)
+        self._fanout.update(change.settings)
+        self.feed_reader.update(change.settings)
+        self._gauges.cpu.limit_cores = change.settings.cpu_limit
+        logs.set_level(change.settings.log_level)
+        if change.settings.max_connections > before.max_connections:
+            self._descriptors = _raise_descriptor_limit(change.settings.max_connections)
+        _log.info("settings applied", extra=logs.fields(**describe_change(before, change.settings)))
+
+    # What the admin port sees and may ask.
+
+    @property
+    def connections(self) -> int:
+        return self._links.open_count
+
+    @property
+    def goroutines(self) -> int:
+        # Tasks: the feed's, the library's for its connection, and the watch on the settings.
+        tasks = len(asyncio.all_tasks(self._loop))
+        return 2 * self._links.open_count + self.settings.worker_pool_size + tasks
+
+    @property
+    def cpu_percent(self) -> float:
+        return self._gauges.cpu.percent
+
+    @property
+    def cpu_seconds_total(self) -> float:
+        return self._gauges.cpu.seconds_total
+
+    @property
+    def memory_bytes(self) -> int:
+        return self._gauges.memory.bytes
+
+    @property
+    def loop_lag_seconds(self) -> float:
+        return self._gauges.lag.seconds
+
+    @property
+    def throttled_seconds(self) -> float:
+        return self._gauges.throttle.seconds
+
+    @property
+    def feed(self) -> FeedStatus:
+        return self.feed_reader.status
+
+    @property
+    def drain(self) -> DrainStatus:
+        return self.drain_control.status
+
+    @property
+    def ready(self) -> bool:
+        return self.not_ready_reason is None
+
+    @property
+    def not_ready_reason(self) -> str | None:
+        if self.drain_control.active:
+            return "draining"
+        feed = self.feed_reader.status
+        if not feed.seeded:
+            return feed.problem or "waiting for the stream"
+        return None
+
+    @property
+    def healthy(self) -> bool:
+        return self.ready and self._would_refuse(None) is None
+
+    @property
+    def queue_depth(self) -> int:
+        return self._fanout.depth
+
+    @property
+    def ring_messages(self) -> int:
+        return len(self._ring)
+
+    @property
+    def ring_bytes(self) -> int:
+        return self._ring.bytes
+
+    def start_drain(self, rate: float | None) -> None:
+        self.drain_control.start(rate)
+
+    def cancel_drain(self) -> None:
+        self.drain_control.cancel()
+
+    def shed(self, shed_id: str, target: int, rate: float) -> ShedStatus:
+        return self.drain_control.shed(shed_id, target, rate)
+
+    # Between the parts.
+
+    def _received(self, link: Link, data: bytes) -> None:
+        if link.state == HANDSHAKE:
+            assert self._intake is not None
+            self._intake.request(link, data)
+        else:
+            self._sessions.read(link, data)
+
+    def _left(self, link: Link) -> None:
+        self._channels.leave(link)
+        if self._intake is not None:
+            self._intake.left(link)
+
+    def _figures(self, address: str | None) -> Figures:
+        links = self._links
+        return Figures(
+            connections=links.open_count,
+            goroutines=2 * links.open_count + self.settings.worker_pool_size,
+            cpu_percent=self._gauges.cpu.percent,
+            memory_bytes=self._gauges.memory.bytes,
+            descriptors_free=self._descriptors - links.total,
+            loop_lag_seconds=self._gauges.lag.seconds,
+            draining=self.drain_control.refusing,
+            address_connections=self._intake.from_address(address) if self._intake is not None else 0,
+        )
+
+    def _admit(self, address: str | None) -> Reason | None:
+        return self._admission.decide(time.monotonic(), self._figures(address))
+
+    def _would_refuse(self, address: str | None) -> Reason | None:
+        return self._admit(address)
+
+    def _tell_feed(self, connected: bool) -> None:
+        self._fanout.announce(Announcement(frame=lambda: feed_frame(connected)))
+
+    def _stream_restarted(self, epoch: str) -> None:
+        before, self._sessions.epoch = self._sessions.epoch, epoch
+        self._fanout.restart()
+        if before or self._links.open_count:
+            self._fanout.announce(Announcement(frame_for=self._sessions.introduce_again))
+
+    def _tick(self) -> None:
+        """Once a second: the sweep, the gauges, the door, the feed's pause, the ring's age, positions."""
+        loop_time, now = self._loop.time(), time.monotonic()
+        self._tick_due = max(self._tick_due + _TICK_SECONDS, loop_time)
+        self._timer = self._loop.call_at(self._tick_due, self._tick)
+        self._gauges.sample(now)
+        self._admission.observe(now, self._figures(None))
+        self.feed_reader.pause(self._admission.paused(self._gauges.cpu.percent))
+        self._sweep.tick(now)
+        self._ring.trim(time.time_ns() // 1_000_000)
+        if loop_time >= self._position_due:
+            self._position_due = loop_time + self.settings.position_interval - _TICK_SECONDS / 2
+            self._fanout.position()
+
+
+def _raise_descriptor_limit(max_connections: int) -> int:
+    """Lifts RLIMIT_NOFILE to what the process may have, and returns how many clients it leaves room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = max(soft, _ENDLESS_DESCRIPTORS)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for_clients = hard - sum(1 for _ in Path("/proc/self/fd").iterdir())
+    if for_clients - DESCRIPTORS_KEPT < max_connections:
+        _log.error(
+            "too few file descriptors for WS_MAX_CONNECTIONS: raise RLIMIT_NOFILE (ulimit -n)",
+            extra=logs.fields(limit=hard, max_connections=max_connections),
+        )
+    return for_clients

@@ -1,0 +1,204 @@
+"""WebSocket frames of a server (RFC 6455, section 5): encoding, and parsing of what a client sent.
+
+A client's bytes are looked at only when they hold at least one whole frame; a partial one stays
+what it is, bytes, so that a connection's whole state can be kept small and handed over. Whole,
+unfragmented text frames - nearly all that clients send - are read without any object; every other
+frame goes through `websockets`' own `Frame.parse`, which knows the rules.
+
+    FrameError          the client broke RFC 6455: close with `code`
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Generator
+
+from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.frames import Close, CloseCode, Frame, Opcode
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a platform without the compiled helper
+    from websockets.utils import apply_mask
+
+TEXT = int(Opcode.TEXT)
+BINARY = int(Opcode.BINARY)
+CLOSE = int(Opcode.CLOSE)
+PING = int(Opcode.PING)
+PONG = int(Opcode.PONG)
+
+PING_FRAME = b"\x89\x00"
+
+_WHOLE_TEXT = 0x81  # FIN, no reserved bit, text
+_MASKED = 0x80
+_MAX_REASON_BYTES = 123  # a control frame holds 125 bytes, two of them are the code
+
+# A message or control frame received: opcode and unmasked payload.
+Received = tuple[int, bytes]
+
+
+class FrameError(Exception):
+    """The client broke RFC 6455; the connection fails with `code` (section 7.4.1)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        self.code, self.reason = code, reason
+        super().__init__(f"{code} {reason}")
+
+
+class Fragments:
+    """A fragmented message that is not complete yet. Made only when one begins."""
+
+    __slots__ = ("data", "opcode")
+
+    def __init__(self, opcode: int) -> None:
+        self.opcode = opcode
+        self.data = bytearray()
+
+
+def encode_frame(opcode: int, payload: bytes) -> bytes:
+    """One unfragmented server frame (never masked)."""
+    size = len(payload)
+    if size < 126:
+        return b"%c%c%b" % (_MASKED | opcode, size, payload)
+    if size < 65_536:
+        return struct.pack("!BBH", _MASKED | opcode, 126, size) + payload
+    return struct.pack("!BBQ", _MASKED | opcode, 127, size) + payload
+
+
+def encode_text(payload: bytes) -> bytes:
+    """A text frame; the payload must be UTF-8."""
+    return encode_frame(TEXT, payload)
+
+
+def encode_close(code: int, reason: str = "") -> bytes:
+    """A close frame; a reason that is too long for a control frame is cut at a character."""
+    data = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore").encode()
+    return encode_frame(CLOSE, struct.pack("!H", code) + data)
+
+
+def frame_bounds(data: bytes | bytearray, start: int, limit: int) -> tuple[int, int] | None:
+    """Header and whole size of the client frame that begins at `start`; None while its header is incomplete.
+
+    Raises:
+        FrameError: it announces more than `limit` bytes of payload (1009), is not masked or has a
+            length in a longer form than needed (1002): said at once, not after those bytes have come.
+    """
+    have = len(data) - start
+    if have < 2:
+        return None
+    if not data[start + 1] & _MASKED:
+        raise FrameError(CloseCode.PROTOCOL_ERROR, "incorrect masking")
+    size, header, least = data[start + 1] & 127, 6, 0
+    if size >= 126:
+        header, least = (8, 126) if size == 126 else (14, 65_536)
+        if have < header - 4:
+            return None
+        size = int.from_bytes(data[start + 2 : start + header - 4], "big")
+    if size < least:
+        raise FrameError(CloseCode.PROTOCOL_ERROR, "length not in its shortest form")
+    if size > limit:
+        raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"frame of {size} bytes, at most {limit} are allowed")
+    return header, header + size
+
+
+def read_frames(
+    data: bytes | bytearray, fragments: Fragments | None, limit: int
+) -> tuple[list[Received], int, Fragments | None, FrameError | None]:
+    """All whole messages and control frames at the beginning of `data`.
+
+    Args:
+        data: what the client sent and was not consumed before.
+        fragments: what the last call returned.
+        limit: largest message in bytes, over all its fragments.
+
+    Returns:
+        What was received, how many bytes of `data` that took, the fragmented message under way,
+        and what ends the connection, if the client broke the rules after what was received.
+    """
+    received: list[Received] = []
+    start, end = 0, len(data)
+    try:
+        while start < end:
+            bounds = frame_bounds(data, start, limit)
+            if bounds is None or end - start < bounds[1]:
+                break
+            body, stop = start + bounds[0], start + bounds[1]
+            if data[start] == _WHOLE_TEXT and fragments is None:
+                received.append((TEXT, _checked(apply_mask(data[body:stop], data[body - 4 : body]))))
+            else:
+                fragments = _read_other(data[start:stop], fragments, limit, received)
+            start = stop
+    except FrameError as error:
+        return received, end, None, error
+    return received, start, fragments, None
+
+
+def _checked(payload: bytes) -> bytes:
+    if not payload.isascii():
+        try:
+            payload.decode()
+        except UnicodeDecodeError as error:
+            raise FrameError(CloseCode.INVALID_DATA, "text is not UTF-8") from error
+    return payload
+
+
+def _read_other(
+    data: bytes | bytearray, fragments: Fragments | None, limit: int, received: list[Received]
+) -> Fragments | None:
+    """One whole frame by the library's parser; returns the fragmented message that is under way after it."""
+    frame = _parse(bytes(data))
+    if frame.opcode is Opcode.CLOSE:
+        received.append((CLOSE, _close_answer(bytes(frame.data))))
+        return fragments
+    if frame.opcode in (Opcode.PING, Opcode.PONG):
+        received.append((int(frame.opcode), bytes(frame.data)))
+        return fragments
+    if (frame.opcode is Opcode.CONT) is (fragments is None):
+        raise FrameError(CloseCode.PROTOCOL_ERROR, "continuation frame out of place")
+    if fragments is None:
+        if frame.fin:
+            payload = bytes(frame.data)
+            text = frame.opcode is Opcode.TEXT
+            received.append((int(frame.opcode), _checked(payload) if text else payload))
+            return None
+        fragments = Fragments(int(frame.opcode))
+    if len(fragments.data) + len(frame.data) > limit:
+        raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"message above {limit} bytes")
+    fragments.data += frame.data
+    if not frame.fin:
+        return fragments
+    payload = bytes(fragments.data)
+    received.append((fragments.opcode, _checked(payload) if fragments.opcode == TEXT else payload))
+    return None
+
+
+def _parse(data: bytes) -> Frame:
+    position = 0
+
+    def read_exact(size: int) -> Generator[None, None, bytes]:
+        nonlocal position
+        position += size
+        return data[position - size : position]
+        yield  # makes this a generator, as the library expects
+
+    try:
+        next(Frame.parse(read_exact, mask=True))
+    except StopIteration as done:
+        frame: Frame = done.value
+        return frame
+    except PayloadTooBig as error:
+        raise FrameError(CloseCode.MESSAGE_TOO_BIG, str(error)) from error
+    except ProtocolError as error:
+        raise FrameError(CloseCode.PROTOCOL_ERROR, str(error)) from error
+    raise AssertionError("the parser was given a whole frame and still waits")
+
+
+def _close_answer(payload: bytes) -> bytes:
+    """The payload with which a close frame is answered: its own code (RFC 6455, section 5.5.1)."""
+    try:
+        close = Close.parse(payload)
+    except ProtocolError as error:
+        raise FrameError(CloseCode.PROTOCOL_ERROR, str(error)) from error
+    except UnicodeDecodeError as error:
+        raise FrameError(CloseCode.INVALID_DATA, "close reason is not UTF-8") from error
+    return b"" if close.code == CloseCode.NO_STATUS_RCVD else struct.pack("!H", close.code)
