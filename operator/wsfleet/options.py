@@ -36,6 +36,10 @@ class OperatorOptions(BaseModel):
     namespaces: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field(
         default=(), description="namespaces whose fleets are run, comma-separated; empty is all"
     )
+    operator_namespace: str = Field(
+        default="",
+        description="namespace the operator runs in, let through to nodes' admin ports; empty is outside",
+    )
     liveness: str = Field(
         default="http://0.0.0.0:8081/healthz", description="address of the liveness endpoint; empty is none"
     )

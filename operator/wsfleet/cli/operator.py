@@ -9,6 +9,11 @@ from typing import Annotated
 import typer
 
 
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="operator")(operator)
+
+
 def operator(
     namespace: Annotated[
         list[str] | None,

@@ -75,9 +75,9 @@ class KubeClient:
         path = kind_of(obj).path(namespace_of(obj))
         return await self._call("POST", path, body=obj, query=[("fieldManager", FIELD_MANAGER)])
 
-    async def apply(self, obj: Object) -> Object:
+    async def apply(self, obj: Object, *, subresource: str = "") -> Object:
         """Server-side apply: our fields become what `obj` says, whoever changed them; others' stay."""
-        path = kind_of(obj).path(namespace_of(obj), name_of(obj))
+        path = kind_of(obj).path(namespace_of(obj), name_of(obj), subresource)
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
         return await self._call("PATCH", path, body=obj, query=query, content_type=_APPLY)
 

@@ -9,7 +9,7 @@ from wsfleet.kube.kinds import Object
 
 _METADATA = (
     "name", "namespace", "uid", "resourceVersion", "generation", "labels", "annotations",
-    "creationTimestamp", "deletionTimestamp", "ownerReferences",
+    "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "ownerReferences",
 )  # fmt: skip
 _POD_STATUS = ("phase", "podIP", "reason", "message")
 _CONDITIONS = ("Ready", "PodScheduled", "DisruptionTarget")

@@ -1,0 +1,96 @@
+"""kopf's side: login, start, stop, liveness and the watch on WsFleets; one call each.
+
+`on.event` only, so that kopf puts neither finalizers nor annotations on anybody's objects; no
+timers and no daemons, whose state would live and die with kopf's view of an object.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import kopf
+
+from wsfleet.api import GROUP, PLURAL, VERSION
+from wsfleet.app import Operator
+from wsfleet.kube.client import PAGE_SIZE
+
+# A ServiceAccount's token lives for an hour; the file has a new one long before.
+_LOGIN_SECONDS = 600
+
+
+def build_registry(operator: Operator) -> kopf.OperatorRegistry:
+    """The handlers of one operator."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return await connection_info(operator)
+
+    @kopf.on.startup(registry=registry)
+    async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
+        configure(settings)
+        await operator.start()
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(**_: Any) -> None:
+        await operator.stop()
+
+    @kopf.on.probe(registry=registry, id="watches")
+    async def probe(**_: Any) -> str:
+        problem = operator.ails()
+        if problem:
+            raise kopf.PermanentError(problem)
+        return "turning"
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def noticed(event: Any, **_: Any) -> None:
+        operator.noticed(event["type"], event["object"])
+
+    return registry
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """kopf's own settings: no events, no peering, no scanning (which would need rights on CRDs)."""
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.watching.chunk_size = PAGE_SIZE
+    settings.watching.server_timeout = 270
+    settings.watching.connect_timeout = 5
+    settings.networking.connect_timeout = 5
+    settings.networking.request_timeout = 30
+    settings.process.ultimate_exiting_timeout = 20
+
+
+async def connection_info(operator: Operator) -> kopf.ConnectionInfo:
+    """The same credentials as the operator's own client."""
+    configuration = await operator.login.configuration()
+    header = await configuration.get_api_key_with_prefix("BearerToken", "authorization") or ""
+    scheme, _, token = header.rpartition(" ")
+    expiration = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=_LOGIN_SECONDS)
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        scheme=(scheme or "Bearer") if token else None,
+        token=token or None,
+        expiration=expiration,
+    )
+
+
+async def run(operator: Operator) -> None:
+    """Run until SIGTERM or SIGINT."""
+    options = operator.options
+    settings = kopf.OperatorSettings()
+    configure(settings)
+    await kopf.operator(
+        registry=build_registry(operator),
+        settings=settings,
+        clusterwide=not options.namespaces,
+        namespaces=options.namespaces,
+        liveness_endpoint=options.liveness or None,
+        standalone=True,
+    )

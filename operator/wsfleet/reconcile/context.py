@@ -1,0 +1,70 @@
+"""What a look has at hand: the way to the cluster and the nodes, and what is remembered of a fleet."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from wsfleet.kube.apply import Applier
+from wsfleet.kube.cache import Cache
+from wsfleet.kube.client import KubeClient
+from wsfleet.kube.events import EventRecorder
+from wsfleet.kube.kinds import Kind, Object
+from wsfleet.metrics import Metrics
+from wsfleet.options import OperatorOptions
+from wsfleet.scaling import History, Step
+from wsfleet.scrape import NodeAdmin, NodeFigures
+
+if TYPE_CHECKING:
+    from wsfleet.reconcile.prepare import Prepared, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything outside: shared by all fleets."""
+
+    client: KubeClient
+    cache: Cache
+    applier: Applier
+    admin: NodeAdmin
+    events: EventRecorder
+    metrics: Metrics
+    options: OperatorOptions
+    optional_kinds: frozenset[Kind] = frozenset()
+    """Kinds of others' CRDs that are there: PodMonitor, PrometheusRule."""
+
+
+@dataclass(slots=True)
+class FleetState:
+    """What one process remembers of one fleet. All of it can be lost: see `status` and `history`."""
+
+    uid: str
+    status: dict[str, Any]
+    """The status as last read or written."""
+    history: History
+    written_at: float = -math.inf
+    """Monotonic seconds of the last write of the status."""
+    prepared: Prepared | Problem | None = None
+    prepared_for: object = None
+    figures: dict[str, NodeFigures] = field(default_factory=dict)
+    """Last figures by pod UID."""
+    token: str = ""
+    secret_seen_at: float = -math.inf
+    credentials_seen_at: float = -math.inf
+    credentials_problem: Problem | None = None
+    step: Step | None = None
+    """The last look's; None before the first."""
+
+    @classmethod
+    def of(cls, fleet: Object) -> FleetState:
+        """The state of a fleet met for the first time by this process: what its status says."""
+        status = dict(fleet.get("status") or {})
+        history = History.from_status(status.get("memory"), status.get("scaling") or ())
+        return cls(uid=fleet["metadata"]["uid"], status=status, history=history)
+
+    @property
+    def jitter(self) -> float:
+        """A number from 0 to 1 that is this fleet's own and always the same."""
+        return zlib.crc32(self.uid.encode()) / 2**32

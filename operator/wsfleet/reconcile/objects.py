@@ -1,0 +1,110 @@
+"""Owned objects: there, as wished for, and put back when somebody changed them."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import secrets
+import time
+
+from wsfleet.kube.apply import difference
+from wsfleet.kube.errors import AlreadyExistsError, NotFoundError
+from wsfleet.kube.kinds import REPLICASET, SECRET, kind_of, name_of
+from wsfleet.reconcile.context import Context, FleetState
+from wsfleet.reconcile.prepare import Prepared, Problem
+from wsfleet.resources import build_replicaset, build_secret, names
+
+logger = logging.getLogger(__name__)
+
+_SECRET_SECONDS = 600.0
+_MISSING_SECRET_SECONDS = 15.0
+_TOKEN_BYTES = 32
+
+
+async def ensure_objects(context: Context, prepared: Prepared) -> None:
+    """Apply what differs: ConfigMap, Service, PodDisruptionBudget, NetworkPolicy, monitors."""
+    for wanted in prepared.objects:
+        kind = kind_of(wanted)
+        seen = context.cache.get(kind, prepared.build.namespace, name_of(wanted))
+        written = await context.applier.ensure(wanted, seen)
+        if written is not None:
+            context.cache.put(kind, written)
+
+
+async def ensure_token(context: Context, state: FleetState, prepared: Prepared) -> None:
+    """Read the Secret with the admin tokens, and create it where it is missing.
+
+    Secrets are neither listed nor watched: it is read again each ten minutes, and when a node
+    refuses the token.
+    """
+    if state.token and time.monotonic() - state.secret_seen_at < _SECRET_SECONDS:
+        return
+    namespace, name = prepared.build.namespace, names.secret_name(prepared.build.name)
+    try:
+        secret = await context.client.get(SECRET, namespace, name)
+    except NotFoundError:
+        logger.info("%s/%s: creating the Secret with the admin token", namespace, name)
+        wanted = build_secret(prepared.build, [secrets.token_urlsafe(_TOKEN_BYTES)])
+        try:
+            secret = await context.client.create(wanted)
+        except AlreadyExistsError:
+            secret = await context.client.get(SECRET, namespace, name)
+    token = _first_token(secret.get("data") or {})
+    if not token:
+        # Somebody emptied it: a token that nobody knows protects nothing that can't be had by a new one.
+        logger.warning("%s/%s: the Secret has no token: writing a new one", namespace, name)
+        wanted = build_secret(prepared.build, [secrets.token_urlsafe(_TOKEN_BYTES)])
+        secret = await context.client.merge_patch(SECRET, namespace, name, {"data": wanted["data"]})
+        token = _first_token(secret["data"])
+    state.token, state.secret_seen_at = token, time.monotonic()
+
+
+def _first_token(data: dict[str, str]) -> str:
+    try:
+        text = base64.b64decode(data.get(names.TOKENS_KEY, "")).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
+    return next(iter(text.split()), "")
+
+
+async def missing_secret(context: Context, state: FleetState, prepared: Prepared) -> Problem | None:
+    """The Secret with the NATS credentials, if the spec names one that is not there."""
+    wanted = prepared.fleet.spec.nats.credentials_secret
+    if wanted is None:
+        return None
+    pause = _MISSING_SECRET_SECONDS if state.credentials_problem else _SECRET_SECONDS
+    if time.monotonic() - state.credentials_seen_at < pause:
+        return state.credentials_problem
+    problem = None
+    try:
+        secret = await context.client.get(SECRET, prepared.build.namespace, wanted.name)
+        if wanted.key not in (secret.get("data") or {}):
+            text = f"spec.nats.credentialsSecret: Secret {wanted.name} has no key {wanted.key}"
+            problem = Problem("SecretKeyMissing", text)
+    except NotFoundError:
+        problem = Problem(
+            "SecretMissing", f"spec.nats.credentialsSecret: there is no Secret {wanted.name} here"
+        )
+    state.credentials_problem, state.credentials_seen_at = problem, time.monotonic()
+    return problem
+
+
+async def ensure_template(context: Context, prepared: Prepared) -> None:
+    """Put the pod template of the present ReplicaSet right, for pods that are made from now on.
+
+    A ReplicaSet is never applied (its `replicas` would be fought over); a merge patch leaves that
+    number alone. Pods that run are not touched by it.
+    """
+    name = names.replicaset_name(prepared.build.name, prepared.shape)
+    seen = context.cache.get(REPLICASET, prepared.build.namespace, name)
+    if seen is None:
+        return
+    wanted = build_replicaset(prepared.build)["spec"]["template"]
+    place = difference(wanted, seen["spec"]["template"])
+    if place is None:
+        return
+    logger.info("%s/%s: putting the pod template right: %s", prepared.build.namespace, name, place)
+    patch = {"spec": {"template": wanted}}
+    written = await context.client.merge_patch(REPLICASET, prepared.build.namespace, name, patch)
+    context.cache.put(REPLICASET, written)

@@ -1,0 +1,161 @@
+"""Carrying out one step that rollout or scale-in asked for.
+
+Each is one call, or two whose order makes a stop between them harmless. A conflict means that the
+world has moved on: the next look decides afresh.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from wsfleet.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
+from wsfleet.kube.kinds import POD, REPLICASET, Object
+from wsfleet.reconcile.context import Context, FleetState
+from wsfleet.reconcile.observe import Observed
+from wsfleet.reconcile.prepare import Prepared
+from wsfleet.resources import build_replicaset, names
+from wsfleet.scaling import (
+    CreateSet,
+    DeleteSet,
+    LabelChange,
+    Mark,
+    Release,
+    Resize,
+    StartDrain,
+    Step,
+    closes_per_second,
+)
+from wsfleet.scrape import ScrapeError
+from wsfleet.status import rfc3339
+
+logger = logging.getLogger(__name__)
+
+_VICTIM_COST = "-1000"  # any pod without the annotation costs 0: the victim goes first
+
+
+class Actor:
+    """Acts for one fleet in one look."""
+
+    def __init__(
+        self, context: Context, fleet: Object, state: FleetState, prepared: Prepared, seen: Observed
+    ) -> None:
+        self._context = context
+        self._fleet = fleet
+        self._namespace = fleet["metadata"]["namespace"]
+        self._name = fleet["metadata"]["name"]
+        self._state = state
+        self._prepared = prepared
+        self._seen = seen
+
+    async def carry_out(self, step: Step) -> bool:
+        """Do what a step asks for; whether something was done (and the world should be looked at again)."""
+        ways: dict[type, Callable[[Any], Awaitable[bool]]] = {
+            CreateSet: self._create_set,
+            Resize: self._resize,
+            Mark: self._mark,
+            StartDrain: self._start_drain,
+            Release: self._release,
+            DeleteSet: self._delete_set,
+        }
+        way = ways.get(type(step))
+        if way is None:
+            return False
+        try:
+            return await way(step)
+        except (ConflictError, NotFoundError, AlreadyExistsError) as exc:
+            logger.info("%s/%s: the world has moved on: %s", self._namespace, self._name, exc)
+            return True
+
+    async def steer(self, change: LabelChange) -> bool:
+        """Give or take a pod's serving label; whether it was done."""
+        verb = "give" if change.serving else "take"
+        self._log(f"{verb} the serving label of {change.pod}: {change.reason}")
+        label = names.SERVING if change.serving else None
+        try:
+            await self._patch_pod(change.uid, change.pod, {"labels": {names.SERVING_LABEL: label}})
+        except (ConflictError, NotFoundError) as exc:
+            self._log(f"{change.pod} has moved on: {exc}")
+        return True
+
+    async def _create_set(self, step: CreateSet) -> bool:
+        if step.shape != self._prepared.shape:
+            return False
+        self._log(f"create ReplicaSet of shape {step.shape}: {step.reason}")
+        wanted = build_replicaset(self._prepared.build, step.replicas)
+        self._context.cache.put(REPLICASET, await self._context.client.create(wanted))
+        self._event("Rollout" if self._seen.sets else "Create", "CreatedSet", step.reason)
+        return True
+
+    async def _resize(self, step: Resize) -> bool:
+        text = f"{step.set_name} from {step.before} to {step.replicas} replicas: {step.reason}"
+        self._log(f"resize {text}")
+        await self._context.client.scale(
+            self._namespace, step.set_name, step.replicas, resource_version=step.resource_version
+        )
+        self._event("ScaleOut" if step.replicas > step.before else "ScaleIn", "Resized", text)
+        return True
+
+    async def _mark(self, step: Mark) -> bool:
+        self._log(f"mark {step.pod} to be drained and removed: {step.reason}")
+        annotations = {
+            names.VICTIM_ANNOTATION: rfc3339(self._seen.now),
+            names.DELETION_COST_ANNOTATION: _VICTIM_COST,
+        }
+        patch = {"labels": {names.SERVING_LABEL: None}, "annotations": annotations}
+        await self._patch_pod(step.uid, step.pod, patch)
+        self._event("Drain", "Draining", f"{step.pod} is drained and then removed: {step.reason}")
+        return True
+
+    async def _start_drain(self, step: StartDrain) -> bool:
+        target = self._seen.targets.get(step.uid)
+        if target is None:
+            return False
+        total = sum(pod.connections or 0 for pod in self._seen.pods)
+        rate = closes_per_second(total, self._prepared.fleet.spec.reconnects.per_second)
+        self._log(f"PUT /drain to {step.pod} at {rate:g}/s: {step.reason}")
+        try:
+            await self._context.admin.drain(target, self._state.token, rate=rate)
+        except ScrapeError as exc:
+            self._trouble(f"{step.pod} could not be told to drain: {exc}")
+            return False
+        return True
+
+    async def _release(self, step: Release) -> bool:
+        self._log(f"take {step.pod} back: {step.reason}")
+        target = self._seen.targets.get(step.uid)
+        if step.cancel_drain and target is not None:
+            try:
+                await self._context.admin.cancel_drain(target, self._state.token)
+            except ScrapeError as exc:
+                self._trouble(f"{step.pod} could not be told to serve again: {exc}")
+                return False
+        annotations = {names.VICTIM_ANNOTATION: None, names.DELETION_COST_ANNOTATION: None}
+        patch = {"labels": {names.SERVING_LABEL: names.SERVING}, "annotations": annotations}
+        await self._patch_pod(step.uid, step.pod, patch)
+        self._event("Drain", "DrainCancelled", f"{step.pod} serves again: {step.reason}")
+        return True
+
+    async def _delete_set(self, step: DeleteSet) -> bool:
+        self._log(f"delete ReplicaSet {step.set_name}: {step.reason}")
+        await self._context.client.delete(REPLICASET, self._namespace, step.set_name)
+        return True
+
+    async def _patch_pod(self, uid: str, pod: str, metadata: Object) -> None:
+        # With the uid the patch meets this pod or none: a name can come back.
+        patch = {"metadata": {"uid": uid, **metadata}}
+        written = await self._context.client.merge_patch(POD, self._namespace, pod, patch)
+        self._context.cache.put(POD, written)
+
+    def _trouble(self, text: str) -> None:
+        # A changed token is the likeliest cause that mends itself: read the Secret again.
+        self._state.secret_seen_at = float("-inf")
+        logger.warning("%s/%s: %s", self._namespace, self._name, text)
+        self._context.events.warning(self._fleet, "NodeNotReached", "Drain", text)
+
+    def _log(self, text: str) -> None:
+        logger.info("%s/%s: %s", self._namespace, self._name, text)
+
+    def _event(self, action: str, reason: str, note: str) -> None:
+        self._context.events.normal(self._fleet, reason, action, note)

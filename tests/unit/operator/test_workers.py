@@ -1,0 +1,122 @@
+"""Pokes become looks: never two of one fleet at once, and never one fleet's fault another's delay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from wsfleet.kube.reflector import Key
+from wsfleet.workers import Look, Workers
+
+A, B = ("games", "a"), ("games", "b")
+
+
+class Failures:
+    def __init__(self) -> None:
+        self.seen: list[tuple[Key, str]] = []
+
+    def note(self, key: Key, exc: Exception) -> None:
+        self.seen.append((key, type(exc).__name__))
+
+
+Make = Callable[[Look, float], Awaitable[tuple[Workers, Failures]]]
+
+
+@pytest.fixture
+async def make() -> AsyncIterator[Make]:
+    made: list[Workers] = []
+
+    async def build(look: Look, seconds: float) -> tuple[Workers, Failures]:
+        failures = Failures()
+        workers = Workers(look, seconds, failures.note)
+        made.append(workers)
+        return workers, failures
+
+    yield build
+    for workers in made:
+        await workers.close()
+
+
+async def test_pokes_while_looking_lead_to_one_more_look(make: Make) -> None:
+    looks, go = [], asyncio.Event()
+
+    async def look(key: Key) -> None:
+        looks.append(key)
+        await go.wait()
+
+    workers, _ = await make(look, 10)
+    workers.add(A)
+    await asyncio.sleep(0.01)
+    for _ in range(100):
+        workers.poke(A)
+    assert looks == [A]
+    go.set()
+    await asyncio.sleep(0.5)
+    assert looks == [A, A]
+
+
+async def test_a_hanging_fleet_delays_no_other_and_is_given_up(make: Make) -> None:
+    looks = []
+
+    async def look(key: Key) -> None:
+        looks.append(key)
+        if key == A:
+            await asyncio.Event().wait()
+
+    workers, failures = await make(look, 0.3)
+    workers.add(A)
+    workers.add(B)
+    await asyncio.sleep(0.05)
+    assert looks == [A, B]
+    await asyncio.sleep(0.5)
+    assert failures.seen == [(A, "TimeoutError")]
+
+
+async def test_a_failing_look_is_retried_after_a_pause_that_a_changed_spec_ends(make: Make) -> None:
+    looks = []
+
+    async def look(key: Key) -> None:
+        looks.append(key)
+        raise ValueError("broken")
+
+    workers, failures = await make(look, 10)
+    workers.add(A)
+    await asyncio.sleep(0.05)
+    workers.poke(A)
+    await asyncio.sleep(0.3)
+    assert len(looks) == 1, "a poke does not end the pause"
+    workers.add(A)
+    await asyncio.sleep(0.05)
+    assert len(looks) == 2
+    assert failures.seen[0] == (A, "ValueError")
+
+
+async def test_a_look_may_ask_for_another(make: Make) -> None:
+    looks = []
+
+    async def look(key: Key) -> float | None:
+        looks.append(key)
+        return 0.01 if len(looks) < 3 else None
+
+    workers, _ = await make(look, 10)
+    workers.add(A)
+    await asyncio.sleep(1.0)
+    assert looks == [A, A, A]
+
+
+async def test_a_fleet_that_is_gone_is_looked_at_no_more(make: Make) -> None:
+    looks = []
+
+    async def look(key: Key) -> None:
+        looks.append(key)
+
+    workers, _ = await make(look, 10)
+    workers.add(A)
+    await asyncio.sleep(0.05)
+    workers.remove(A)
+    workers.poke(A)
+    await asyncio.sleep(0.3)
+    assert looks == [A]
+    assert workers.keys() == []
