@@ -105,7 +105,7 @@ BITS_PER_SECOND = Unit(
     cel="quantity(string({}))",
 )
 DURATION = Unit(
-    pattern=r"^([0-9]{1,6}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$",
+    pattern=r"^([0-9]{1,9}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$",
     examples="30s, 500ms or 1m30s; a plain integer is seconds",
     from_integer=float,
     parse=parse_duration,
