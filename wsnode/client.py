@@ -13,10 +13,11 @@ import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from wsnode.gapcheck import Finding, GapChecker
 from wsnode.load_wire import subscribe_message
@@ -96,6 +97,19 @@ class Told:
 Event = Connected | Subscribed | Disconnected | FeedChanged | Told
 
 
+def check_url(url: str) -> None:
+    """A ws:// or wss:// URL. Raises ClientError."""
+    try:
+        parts = urlsplit(url)
+        good = (
+            parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0 and not parts.fragment
+        )
+    except ValueError:
+        good = False
+    if not good:
+        raise ClientError(f"URL {url!r}: expected ws://HOST[:PORT]/PATH")
+
+
 class Client:
     """Subscribes to channels and yields their messages: `async for message in Client(url, channels)`.
 
@@ -113,6 +127,7 @@ class Client:
         on_event: Callable[[Event], None] | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        check_url(url)
         self.url = url
         self.channels = tuple(channels)
         self.checker = GapChecker()
@@ -151,8 +166,6 @@ class Client:
             return await connect(
                 self.url, open_timeout=self._open_timeout, compression=None, proxy=None, max_size=None
             )
-        except InvalidURI as exc:
-            raise ClientError(f"URL {self.url!r}: expected ws://HOST[:PORT]/PATH") from exc
         except InvalidStatus as exc:
             status = exc.response.status_code
             if status < 500 and status not in _TRANSIENT:

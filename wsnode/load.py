@@ -21,7 +21,7 @@ import typer
 
 from wsnode.load_engine import Engine
 from wsnode.load_figures import Snapshot
-from wsnode.load_options import LoadError, LoadOptions, expand_channels
+from wsnode.load_options import LoadError, LoadOptions, expand_channels, seconds_of
 from wsnode.load_report import progress_line, summary
 
 _POLL_SECONDS = 0.1
@@ -186,10 +186,8 @@ def load_command(
     connections: Annotated[int, typer.Option("-c", "--connections", help="clients to hold open")] = 100,
     rate: Annotated[float, typer.Option("-r", "--rate", help="new connections a second")] = 500.0,
     hold: Annotated[
-        float | None,
-        typer.Option(
-            help="seconds to stay once all were open, or the ramp's time has passed; else until Ctrl-C"
-        ),
+        str | None,
+        typer.Option(help="time to stay once all are open or the ramp is over, as 30s; else until Ctrl-C"),
     ] = None,
     channels: Annotated[
         str, typer.Option(help="comma-separated; S{0..99}.trade stands for a hundred")
@@ -224,9 +222,7 @@ def load_command(
         )
         if output not in ("table", "json"):
             raise LoadError(f"output {output!r}: must be table or json")
-        if hold is not None and not 0 <= hold <= 1e7:
-            raise LoadError(f"hold {hold:g}: must be seconds, from 0 to 10000000")
-        shot = _watch(LoadClient(options), hold)
+        shot = _watch(LoadClient(options), None if hold is None else seconds_of("hold", hold))
     except LoadError as exc:
         typer.echo(f"wsnode load: {exc}", err=True)
         raise typer.Exit(2) from exc

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from wsnode.config.quantities import parse_duration
 from wsnode.reconnect import LONGEST_SECONDS
 
 MAX_CONNECTIONS = 1_000_000
@@ -72,6 +73,14 @@ def expand_channels(text: str) -> tuple[str, ...]:
         if not _CHANNEL.fullmatch(name):
             raise LoadError(f"channel {name!r}: expected SYMBOL.EVENT, without spaces, quotes or wildcards")
     return tuple(dict.fromkeys(names))
+
+
+def seconds_of(name: str, text: str) -> float:
+    """A time as `30`, `30s` or `1m30s`, in seconds. Raises LoadError."""
+    try:
+        return float(parse_duration(text))
+    except ValueError as exc:
+        raise LoadError(f"{name} {text!r}: {exc}") from exc
 
 
 @dataclass(frozen=True, slots=True)

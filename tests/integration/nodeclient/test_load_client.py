@@ -79,63 +79,59 @@ async def test_channels_are_spread_over_the_clients() -> None:
 
 
 async def test_a_message_that_one_client_did_not_get_is_lost() -> None:
-    async with ProtocolServer() as server:
-        async with running(options(server)) as load:
-            await until(load, lambda shot: shot.subscribed == 5)
-            server.publish("BTC.trade")
-            server.publish("BTC.trade", skip=[next(iter(server.clients))])
-            server.publish("BTC.trade")
-            shot = await until(load, lambda shot: shot.deliveries == 14)
-            assert (shot.lost, shot.doubled, shot.reordered) == (1, 0, 0)
-            assert shot.notes[0].endswith("at node-a: lost on BTC.trade: seq 103 says prev 102, had 101")
+    async with ProtocolServer() as server, running(options(server)) as load:
+        await until(load, lambda shot: shot.subscribed == 5)
+        server.publish("BTC.trade")
+        server.publish("BTC.trade", skip=[next(iter(server.clients))])
+        server.publish("BTC.trade")
+        shot = await until(load, lambda shot: shot.deliveries == 14)
+        assert (shot.lost, shot.doubled, shot.reordered) == (1, 0, 0)
+        assert shot.notes[0].endswith("at node-a: lost on BTC.trade: seq 103 says prev 102, had 101")
 
 
 async def test_doubled_reordered_and_unasked_messages_are_told_apart() -> None:
-    async with ProtocolServer() as server:
-        async with running(options(server, 1)) as load:
-            await until(load, lambda shot: shot.subscribed == 1)
-            server.send("BTC.trade", server.publish("BTC.trade"))
-            first, second = server.make("BTC.trade"), server.make("BTC.trade")
-            server.send("BTC.trade", second)
-            server.send("BTC.trade", first)
-            server.send("BTC.trade", server.make("ETH.trade"))
-            late = server.make("BTC.trade")
-            server.position()
-            server.send("BTC.trade", late)
-            shot = await until(load, lambda shot: shot.deliveries == 6)
-            assert (shot.lost, shot.doubled, shot.reordered, shot.unasked) == (0, 1, 2, 1)
+    async with ProtocolServer() as server, running(options(server, 1)) as load:
+        await until(load, lambda shot: shot.subscribed == 1)
+        server.send("BTC.trade", server.publish("BTC.trade"))
+        first, second = server.make("BTC.trade"), server.make("BTC.trade")
+        server.send("BTC.trade", second)
+        server.send("BTC.trade", first)
+        server.send("BTC.trade", server.make("ETH.trade"))
+        late = server.make("BTC.trade")
+        server.position()
+        server.send("BTC.trade", late)
+        shot = await until(load, lambda shot: shot.deliveries == 6)
+        assert (shot.lost, shot.doubled, shot.reordered, shot.unasked) == (0, 1, 2, 1)
 
 
 async def test_after_a_drain_clients_return_when_they_were_told_to() -> None:
-    async with ProtocolServer() as server:
-        async with running(options(server)) as load:
-            await until(load, lambda shot: shot.subscribed == 5)
-            server.publish("BTC.trade")
-            await until(load, lambda shot: shot.deliveries == 5)
-            await server.close_all(1012, "reconnect;after=700")
-            closed_at = asyncio.get_running_loop().time()
-            server.publish("BTC.trade")
-            server.publish("BTC.trade")
-            shot = await until(load, lambda shot: shot.reconnects == 5 and shot.subscribed == 5)
-            assert asyncio.get_running_loop().time() - closed_at >= 0.65
-            assert shot.closes == {"1012": 5}
-            server.publish("BTC.trade")
-            shot = await until(load, lambda shot: shot.deliveries == 10)
-            assert (shot.missed_while_away, shot.broken) == (5, 0)
+    async with ProtocolServer() as server, running(options(server)) as load:
+        await until(load, lambda shot: shot.subscribed == 5)
+        server.publish("BTC.trade")
+        await until(load, lambda shot: shot.deliveries == 5)
+        await server.close_all(1012, "reconnect;after=700")
+        closed_at = asyncio.get_running_loop().time()
+        server.publish("BTC.trade")
+        server.publish("BTC.trade")
+        shot = await until(load, lambda shot: shot.reconnects == 5 and shot.subscribed == 5)
+        assert asyncio.get_running_loop().time() - closed_at >= 0.65
+        assert shot.closes == {"1012": 5}
+        server.publish("BTC.trade")
+        shot = await until(load, lambda shot: shot.deliveries == 10)
+        assert (shot.missed_while_away, shot.broken) == (5, 0)
 
 
 async def test_a_reset_is_an_abnormal_close_and_nothing_is_missed_when_nothing_came() -> None:
-    async with ProtocolServer() as server:
-        async with running(options(server)) as load:
-            await until(load, lambda shot: shot.subscribed == 5)
-            server.publish("BTC.trade")
-            await until(load, lambda shot: shot.deliveries == 5)
-            server.abort_all()
-            shot = await until(load, lambda shot: shot.reconnects == 5 and shot.subscribed == 5)
-            assert shot.closes == {"1006": 5}
-            server.publish("BTC.trade")
-            shot = await until(load, lambda shot: shot.deliveries == 10)
-            assert (shot.missed_while_away, shot.broken) == (0, 0)
+    async with ProtocolServer() as server, running(options(server)) as load:
+        await until(load, lambda shot: shot.subscribed == 5)
+        server.publish("BTC.trade")
+        await until(load, lambda shot: shot.deliveries == 5)
+        server.abort_all()
+        shot = await until(load, lambda shot: shot.reconnects == 5 and shot.subscribed == 5)
+        assert shot.closes == {"1006": 5}
+        server.publish("BTC.trade")
+        shot = await until(load, lambda shot: shot.deliveries == 10)
+        assert (shot.missed_while_away, shot.broken) == (0, 0)
 
 
 async def test_refused_clients_are_counted_by_status_and_come_back() -> None:
@@ -166,61 +162,60 @@ async def test_a_server_that_hangs_is_given_up_and_tried_again() -> None:
 
 
 async def test_a_subscribe_that_is_never_acknowledged_times_out() -> None:
-    async with ProtocolServer(acknowledge=False) as server:
-        async with running(options(server, 2, open_timeout=0.3)) as load:
-            shot = await until(load, lambda shot: shot.failed_opens.get("timed out: acknowledgement", 0) >= 4)
-            assert shot.subscribed == 0
-            assert shot.closes["no acknowledgement"] >= 4
+    late = "timed out: acknowledgement"
+    async with (
+        ProtocolServer(acknowledge=False) as server,
+        running(options(server, 2, open_timeout=0.3)) as load,
+    ):
+        shot = await until(load, lambda shot: shot.failed_opens.get(late, 0) >= 4)
+        assert shot.subscribed == 0
+        assert shot.closes["no acknowledgement"] >= 4
 
 
 async def test_no_reconnect_stays_down() -> None:
-    async with ProtocolServer() as server:
-        async with running(options(server, 2, reconnect=False)) as load:
-            await until(load, lambda shot: shot.subscribed == 2)
-            await server.close_all(1012, "reconnect;after=1")
-            await until(load, lambda shot: shot.open == 0)
-            await asyncio.sleep(0.3)
-            shot = load.snapshot()
-            assert (shot.opened_total, shot.waiting) == (2, 0)
+    async with ProtocolServer() as server, running(options(server, 2, reconnect=False)) as load:
+        await until(load, lambda shot: shot.subscribed == 2)
+        await server.close_all(1012, "reconnect;after=1")
+        await until(load, lambda shot: shot.open == 0)
+        await asyncio.sleep(0.3)
+        shot = load.snapshot()
+        assert (shot.opened_total, shot.waiting) == (2, 0)
 
 
 async def test_the_ramp_goes_up_and_down() -> None:
-    async with ProtocolServer() as server:
-        async with running(options(server, 3)) as load:
-            await until(load, lambda shot: shot.subscribed == 3)
-            load.ramp(8, 500)
-            await until(load, lambda shot: shot.subscribed == 8)
-            load.ramp(2)
-            shot = await until(load, lambda shot: shot.open == 2)
-            assert shot.closes == {"1000": 6}
-            server.publish("BTC.trade")
-            load.ramp(4)
-            await until(load, lambda shot: shot.subscribed == 4)
-            server.publish("BTC.trade")
-            shot = await until(load, lambda shot: shot.deliveries == 6)
-            assert (shot.broken, shot.missed_while_away) == (0, 0)
-            with pytest.raises(LoadError, match=r"^connections -1: must be between 0 and 1e\+06$"):
-                load.ramp(-1)
+    async with ProtocolServer() as server, running(options(server, 3)) as load:
+        await until(load, lambda shot: shot.subscribed == 3)
+        load.ramp(8, 500)
+        await until(load, lambda shot: shot.subscribed == 8)
+        load.ramp(2)
+        shot = await until(load, lambda shot: shot.open == 2)
+        assert shot.closes == {"1000": 6}
+        server.publish("BTC.trade")
+        load.ramp(4)
+        await until(load, lambda shot: shot.subscribed == 4)
+        server.publish("BTC.trade")
+        shot = await until(load, lambda shot: shot.deliveries == 6)
+        assert (shot.broken, shot.missed_while_away) == (0, 0)
+        with pytest.raises(LoadError, match=r"^connections -1: must be between 0 and 1e\+06$"):
+            load.ramp(-1)
 
 
 async def test_pings_are_answered_and_heartbeats_sent() -> None:
-    async with ProtocolServer() as server:
-        async with running(options(server, 2, heartbeat=0.2)) as load:
-            await until(load, lambda shot: shot.subscribed == 2)
-            for client in server.clients:
-                assert await asyncio.wait_for(await client.ping(b"are you there"), 5) >= 0
-            shot = await until(load, lambda shot: shot.pongs >= 6)
-            assert shot.pings == 2
+    async with ProtocolServer() as server, running(options(server, 2, heartbeat=0.2)) as load:
+        await until(load, lambda shot: shot.subscribed == 2)
+        for client in server.clients:
+            assert await asyncio.wait_for(await client.ping(b"are you there"), 5) >= 0
+        shot = await until(load, lambda shot: shot.pongs >= 6)
+        assert shot.pings == 2
 
 
 async def test_large_frames_in_pieces_are_read_whole() -> None:
-    async with ProtocolServer() as server:
-        async with running(options(server, 3)) as load:
-            await until(load, lambda shot: shot.subscribed == 3)
-            for size in (1, 125, 126, 60_000, 70_000, 300_000):
-                server.publish("BTC.trade", "x" * size)
-            shot = await until(load, lambda shot: shot.deliveries == 18)
-            assert shot.broken == 0
+    async with ProtocolServer() as server, running(options(server, 3)) as load:
+        await until(load, lambda shot: shot.subscribed == 3)
+        for size in (1, 125, 126, 60_000, 70_000, 300_000):
+            server.publish("BTC.trade", "x" * size)
+        shot = await until(load, lambda shot: shot.deliveries == 18)
+        assert shot.broken == 0
 
 
 async def test_a_node_with_another_stream_starts_the_count_anew() -> None:

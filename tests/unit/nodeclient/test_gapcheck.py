@@ -160,7 +160,7 @@ def streams(draw: st.DrawFn) -> tuple[list[tuple[int, int]], int, list[bool]]:
         seq += step
         messages.append((seq, prev))
         prev = seq
-    ack = draw(st.integers(99, seq))
+    ack = draw(st.integers(100, seq))
     live = [message for message in messages if message[0] > ack]
     arrives = draw(st.lists(st.booleans(), min_size=len(live), max_size=len(live)))
     return messages, ack, arrives
