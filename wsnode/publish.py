@@ -113,6 +113,8 @@ def parse_line(line: bytes, channel: str | None, prefix: str) -> Message:
         ValueError: it is neither.
     """
     name, payload = (channel, line) if channel is not None else _split_line(line)
+    if not payload:
+        raise ValueError("must hold JSON after the channel")
     orjson.loads(payload)
     return name if name.startswith(prefix) else prefix + name, payload
 
