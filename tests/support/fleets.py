@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from wsfleet.api import WsFleet
-from wsfleet.resources import BuildContext, settings_of
-from wsfleet.sizing import PodResources
-from wsnode.config import Settings
+from wsfleet.resources import BuildContext
+from wsfleet.sizing import make_plan
+from wsfleet.sizing.from_spec import inputs_from_spec
 
 NATS = {"url": "nats://nats:4222"}
 IMAGE = "registry.example/wsnode:1"
@@ -31,23 +31,12 @@ def fleet_document(
 
 
 def build_context(
-    settings: Settings | None = None,
     image: str = IMAGE,
     annotations: dict[str, str] | None = None,
     operator_namespace: str = "wsfleet-system",
     **spec: Any,
 ) -> BuildContext:
-    """A context with the seed's plan for e2-small, without asking the sizing rules."""
+    """The context of such a fleet, with the plan that the sizing rules make of it."""
     fleet = WsFleet.parse(fleet_document(annotations=annotations, **spec))
-    return BuildContext(
-        name=fleet.metadata.name,
-        namespace=fleet.metadata.namespace,
-        uid=fleet.metadata.uid,
-        spec=fleet.spec,
-        settings=settings_of(settings or Settings(), fleet.spec),
-        image=image,
-        limits=PodResources(1800, 1879048192),
-        requests=PodResources(450, 500 * 2**20),
-        restarted_at=fleet.metadata.annotations.get("wsfleet.io/restartedAt", ""),
-        operator_namespace=operator_namespace,
-    )
+    plan = make_plan(*inputs_from_spec(fleet.spec))
+    return BuildContext.of(fleet, plan, image, operator_namespace=operator_namespace)

@@ -9,6 +9,7 @@ from typing import Any
 from wsfleet.api import API_VERSION, KIND, WsFleet, WsFleetSpec
 from wsfleet.resources import names
 from wsfleet.sizing import Plan, PodResources
+from wsfleet.sizing.alerts import Alert
 from wsnode.config import Settings
 
 _US_PER_MILLI_CPU = 1000
@@ -28,8 +29,9 @@ class BuildContext:
     """One fleet, as its builders need it.
 
     `settings` are complete (see `settings_of`). `limits` is what a pod may use, `requests` what
-    Kubernetes keeps for it. `operator_namespace` is empty for an operator outside of the cluster:
-    the admin port is then open to all pods, since nobody can say where it is called from.
+    Kubernetes keeps for it, `alerts` are the plan's. `operator_namespace` is empty for an operator
+    outside of the cluster: the admin port is then open to all pods, since nobody can say where it
+    is called from.
     """
 
     name: str
@@ -40,6 +42,7 @@ class BuildContext:
     image: str
     limits: PodResources
     requests: PodResources
+    alerts: tuple[Alert, ...]
     restarted_at: str = ""
     operator_namespace: str = ""
     admin_peers: tuple[Peer, ...] = (PROMETHEUS,)
@@ -56,6 +59,7 @@ class BuildContext:
             image=image,
             limits=_limits(plan),
             requests=plan.pod_requests,
+            alerts=plan.alerts,
             restarted_at=fleet.metadata.annotations.get(names.RESTARTED_AT_ANNOTATION, ""),
             **more,
         )
@@ -85,18 +89,11 @@ class BuildContext:
 
 
 def settings_of(planned: Settings, spec: WsFleetSpec) -> Settings:
-    """A node's complete settings: what sizing planned, the stream of `spec.nats`, and the files of a pod."""
-    nats = spec.nats
-    secret = nats.credentials_secret
+    """A node's complete settings: what sizing planned, and the ports and files of a pod."""
+    secret = spec.nats.credentials_secret
     return planned.model_copy(
         update={
-            "nats_url": nats.url,
             "nats_credentials_file": f"{names.CREDENTIALS_DIRECTORY}/{secret.key}" if secret else "",
-            "js_stream_name": nats.stream.name,
-            "js_stream_subjects": tuple(nats.stream.subjects),
-            "js_stream_max_age": nats.stream.max_age_seconds,
-            "js_stream_max_msgs": nats.stream.max_messages,
-            "js_stream_max_bytes": nats.stream.max_bytes,
             "addr": f":{names.PORT_WS}",
             "admin_addr": f":{names.PORT_ADMIN}",
             "settings_file": f"{names.SETTINGS_DIRECTORY}/{names.SETTINGS_KEY}",
