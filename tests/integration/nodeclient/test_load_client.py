@@ -172,6 +172,20 @@ async def test_a_subscribe_that_is_never_acknowledged_times_out() -> None:
         assert shot.closes["no acknowledgement"] >= 4
 
 
+async def test_connects_that_hang_are_given_up_and_tried_again() -> None:
+    # With its queue full, the kernel drops what else would connect: as a Service without endpoints.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        url = f"ws://127.0.0.1:{full.getsockname()[1]}/ws"
+        async with running(LoadOptions(url, 6, open_timeout=0.2, retry_longest=0.1)) as load:
+            await until(load, lambda shot: shot.failed_opens.get("timed out: connect", 0) >= 4)
+
+
+async def test_a_node_that_falls_silent_is_left() -> None:
+    async with ProtocolServer() as server, running(options(server, 2, silence=1)) as load:
+        shot = await until(load, lambda shot: shot.reconnects >= 2)
+        assert shot.closes["silent"] >= 2
+
+
 async def test_no_reconnect_stays_down() -> None:
     async with ProtocolServer() as server, running(options(server, 2, reconnect=False)) as load:
         await until(load, lambda shot: shot.subscribed == 2)
