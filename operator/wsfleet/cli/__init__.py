@@ -12,7 +12,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-COMMANDS = ("plan",)
+COMMANDS = ("operator", "plan")
 """Modules of this package, one a command; a new command is one more name here."""
 
 
@@ -21,7 +21,6 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="wsfleet",
         help="A fleet of WebSocket broadcast nodes on Kubernetes: plan it, run it.",
-        no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -39,11 +38,13 @@ def _wsfleet() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command line; bad input ends it with one line on stderr and status 2."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        status = build_app()(arguments, standalone_mode=False, prog_name="wsfleet")
+        status = build_app()(given or ["--help"], standalone_mode=False, prog_name="wsfleet")
     except TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        sys.stderr.write(f"wsfleet: {' '.join(message.split())}\n")
+        line = " ".join(message.split()).removeprefix("Invalid value: ").replace("Value error, ", "")
+        sys.stderr.write(f"wsfleet: {line}\n")
         sys.exit(getattr(error, "exit_code", 2))
     except typer.Abort:
         sys.exit(130)

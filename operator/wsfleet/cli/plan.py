@@ -155,7 +155,8 @@ def plan(
         Any, _option("--cost-memory-kb", "Memory a connection, in KB of 1024 (102.4).", values.decimal, "KB")
     ] = None,
     overrides: Annotated[
-        Any, _option("--set", "A setting by hand: maxConnections=12000 (repeat).", values.pair, "NAME=VALUE")
+        list[str] | None,
+        typer.Option("--set", help="A setting by hand: maxConnections=12000 (repeat).", metavar="NAME=VALUE"),
     ] = None,
     egress_price: Annotated[
         Any, _option("--egress-price", "Price of traffic, USD a GiB.", values.decimal, "USD")
@@ -175,10 +176,17 @@ def plan(
         render_machines()
         return
     try:
-        made = make_plan(_inputs(given), dict(overrides or ()))
+        made = make_plan(_inputs(given), dict(_setting(text) for text in overrides or ()))
     except SizingError as error:
         raise typer.BadParameter(_one_line(error)) from error
     _write(made, output)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    try:
+        return values.pair(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--set {error}") from error
 
 
 def _one_line(error: SizingError) -> str:

@@ -164,8 +164,8 @@ def _pipeline(screen: Console, plan: Plan) -> None:
         (
             "workers",
             f"{count(line.worker_capacity_per_second)} msg/s, {line.connections_per_worker} connections "
-            f"each, {percent(line.worker_percent_at_peak)} used in the peak minute; {line.worker_state_kb} KB of "
-            "state",
+            f"each, {percent(line.worker_percent_at_peak)} used in the peak minute; "
+            f"{line.worker_state_kb} KB of state",
         ),
         ("queue", f"{plain(line.queue_bytes / 10**6, 1)} MB{filled}"),
         (

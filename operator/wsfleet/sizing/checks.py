@@ -7,6 +7,7 @@ from fractions import Fraction
 from wsfleet.sizing.errors import SizingError
 from wsfleet.sizing.inputs import Inputs
 from wsfleet.sizing.machines import MIB
+from wsfleet.sizing.text import plain
 
 # Less than this is refused by the node's own settings (WS_MEMORY_LIMIT).
 LEAST_MEMORY_BYTES = 32 * MIB
@@ -21,8 +22,7 @@ def check_inputs(inputs: Inputs) -> None:
 
 def _between(field: str, value: int | Fraction, least: int, most: int, unit: str = "") -> None:
     if not least <= value <= most:
-        shown = value if isinstance(value, int) else f"{float(value):g}"
-        raise SizingError(field, shown, f"must be from {least:,} to {most:,}{unit}")
+        raise SizingError(field, plain(value), f"must be from {least:,} to {most:,}{unit}")
 
 
 def _check_machine(inputs: Inputs) -> None:

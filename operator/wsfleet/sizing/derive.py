@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from pydantic import ValidationError
@@ -51,7 +50,8 @@ def derive_settings(inputs: Inputs, capacity: Capacity, overrides: Mapping[str, 
     values |= _thresholds(inputs, overrides, reasons)
     needed, wanted = _drain(inputs, connections, overrides, values, reasons)
     for field, value in overrides.items():
-        reasons[field] = _override_reason(values.get(field), value)
+        computed = by_rule if field == "max_connections" else values.get(field)
+        reasons[field] = _override_reason(computed, value)
     return Derived(_build(values | dict(overrides), overrides), reasons, by_rule, needed, wanted)
 
 
@@ -178,10 +178,10 @@ def _drain(
     return needed, float(wanted)
 
 
-def _override_reason(computed: Any, value: Any) -> str:
+def _override_reason(computed: float | None, value: Any) -> str:
     if computed is None or computed == value:
         return _GIVEN
-    shown = count(Fraction(str(computed))) if isinstance(computed, int | float) else str(computed)
+    shown = count(exact(computed))
     return f"{_GIVEN}; the rules say {shown}"
 
 

@@ -80,6 +80,9 @@ def _capacity_notes(plan: Plan) -> Iterator[Note]:
             f"{count(most)} connections need {mb(capacity.memory_bytes(most))} of "
             f"{mb(capacity.available_memory_bytes)}: memory runs out at {count(terms.by_memory)}",
         )
+    at_peak = capacity.connections_by_network(capacity.peak_rate)
+    if at_peak is not None and most > at_peak:
+        yield _warning("network", f"at the peak rate the network carries {count(at_peak)} connections")
     if by_rule == MOST_CONNECTIONS:
         yield _warning(
             "most-connections", f"the node's settings end at {count(MOST_CONNECTIONS)} connections"

@@ -38,4 +38,4 @@ def _checked(field: str, value: Any) -> Any:
         return adapter.validate_python(value)
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ").replace("Input should", "must")
-        raise SizingError(f"overrides.{override_name(field)}", repr(value), message) from error
+        raise SizingError(f"overrides.{override_name(field)}", value, message) from error
