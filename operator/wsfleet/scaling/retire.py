@@ -10,6 +10,8 @@ replicas are lowered only while the chosen pod is alone at the front of that ord
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from wsfleet.scaling.policy import RetirePolicy
 from wsfleet.scaling.samples import DrainState, NodeSample
 from wsfleet.scaling.world import Mark, Release, Resize, SetView, StartDrain, Step, Wait, World
@@ -18,15 +20,14 @@ from wsfleet.scaling.world import Mark, Release, Resize, SetView, StartDrain, St
 def next_retire_step(world: World, victim: NodeSample, policy: RetirePolicy, why: str) -> Step:
     """The next step of taking `victim` out; `why` is the reason shown to people.
 
-    The caller has made sure that the fleet can do without it and gives it back with `release` if not.
+    The caller has made sure that the fleet can do without it, and that no removal is under way already; it gives
+    the victim back with `release` if not.
     """
     if not victim.marked:
         return Mark(uid=victim.uid, pod=victim.name, reason=why)
     owner = world.set_of(victim.shape)
     if owner is None:
         return Wait(reason=f"{victim.name} has no ReplicaSet any more; Kubernetes removes it")
-    if is_going(world, owner):
-        return Wait(reason=f"waiting for {owner.name} to remove a pod")
     waiting = _drain_step(victim, policy, why)
     return waiting or _shrink(world, owner, victim, policy, why)
 
@@ -48,6 +49,15 @@ def blocking_terminations(world: World, policy: RetirePolicy) -> tuple[NodeSampl
 def rank(pod: NodeSample) -> tuple[bool, bool, bool, bool]:
     """The controller's order of deletion; the lowest goes first. A marked pod has the lowest cost."""
     return (pod.machine is not None and not pod.unschedulable, not pod.pending, pod.ready, not pod.marked)
+
+
+def removal_under_way(world: World, victims: Iterable[NodeSample]) -> Wait | None:
+    """A wait, if the set of one of the victims is about to remove a pod: too late to give it back."""
+    for pod in victims:
+        owner = world.set_of(pod.shape)
+        if owner is not None and is_going(world, owner):
+            return Wait(reason=f"waiting for {owner.name} to remove {pod.name}")
+    return None
 
 
 def nothing_to_lose(pod: NodeSample) -> bool:
@@ -74,7 +84,9 @@ def _drain_step(victim: NodeSample, policy: RetirePolicy, why: str) -> Step | No
     marked = victim.marked_seconds or 0.0
     if victim.pending or victim.drain is DrainState.DRAINED:
         return None
-    if _timed_out(victim, policy):
+    if _timed_out(victim, policy) or nothing_to_lose(victim):
+        # Whoever is still on a node that is not ready, SIGTERM drains. Drained by command it could not be told
+        # from a node that serves and is only being emptied, and would be given back for ever.
         return None
     if victim.draining:
         left = "unknown" if victim.connections is None else f"{victim.connections:,}"

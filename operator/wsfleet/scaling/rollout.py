@@ -18,6 +18,7 @@ from wsfleet.scaling.retire import (
     next_retire_step,
     nothing_to_lose,
     release,
+    removal_under_way,
 )
 from wsfleet.scaling.samples import NodeSample
 from wsfleet.scaling.scalein import next_scale_in_step
@@ -49,6 +50,9 @@ def next_rollout_step(world: World, policy: RolloutPolicy) -> Step:
     if not is_rolling(world, policy):
         return _steady(world, target, policy)
     marked = sorted((pod for pod in world.active if pod.marked), key=_order)
+    going = removal_under_way(world, marked)
+    if going is not None:
+        return going
     for pod in marked:
         if not _outdated(world, policy, pod):
             return release(pod, f"{pod.name} has the shape that is wanted")

@@ -16,6 +16,7 @@ from wsfleet.scaling.retire import (
     next_retire_step,
     nothing_to_lose,
     release,
+    removal_under_way,
 )
 from wsfleet.scaling.samples import NodeSample
 from wsfleet.scaling.victim import choose_victim, victim_order
@@ -30,6 +31,9 @@ def next_scale_in_step(world: World, policy: RetirePolicy) -> Step:
     marked = sorted(
         (pod for pod in world.active if pod.marked), key=lambda pod: victim_order(pod, replaced=False)
     )
+    going = removal_under_way(world, marked)
+    if going is not None:
+        return going
     if len(marked) > 1:
         return release(marked[-1], "only one node is taken out at a time")
     if marked:
@@ -42,21 +46,14 @@ def next_scale_in_step(world: World, policy: RetirePolicy) -> Step:
 def _go_on(world: World, victim: NodeSample, policy: RetirePolicy) -> Step:
     """A victim is there: take it out, or give it back."""
     if world.total <= world.desired:
-        return _no_longer_wanted(world, victim)
+        # Load came back, or another pod than the chosen one went.
+        return release(victim, f"{world.desired} nodes are wanted and there are no more than that")
     if world.serving_without(victim.uid) < world.desired and not nothing_to_lose(victim):
         return release(victim, "another node is not ready, so this one is needed")
     better = better_victims(world, victim)
     if better:
         return release(victim, f"{better[0].name} has no clients to lose and goes in its place")
     return next_retire_step(world, victim, policy, _why(world))
-
-
-def _no_longer_wanted(world: World, victim: NodeSample) -> Step:
-    """The number asked for is reached and the victim is still here: on its way, or another went, or load came."""
-    owner = world.set_of(victim.shape)
-    if owner is not None and is_going(world, owner):
-        return Wait(reason=f"waiting for {owner.name} to remove {victim.name}")
-    return release(victim, f"{world.desired} nodes are wanted and there are no more than that")
 
 
 def _begin(world: World, policy: RetirePolicy) -> Step:
