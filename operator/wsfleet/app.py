@@ -45,6 +45,7 @@ class Operator:
     async def start(self) -> None:
         """Connect, check the CRD, fill the cache, and begin to look after fleets."""
         client = self._client = await self.login.connect()
+        self.metrics.api_writes.set_function(lambda: client.writes)
         await self._wait_for_crd(client)
         optional = await _optional_kinds(client)
         cache = Cache(client, self.options.namespaces, self._poke, extra=tuple(optional))

@@ -36,3 +36,4 @@ def configure_logging(level: str, form: str) -> None:
     root.setLevel(level.upper())
     # kopf tells of every event of every object; what matters of a fleet is said by the operator itself.
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

@@ -42,6 +42,9 @@ class Metrics:
             registry=self.registry,
         )
         self.status_writes = Counter("wsfleet_status_writes", "writes of a status", registry=self.registry)
+        self.api_writes = Gauge(
+            "wsfleet_api_writes", "writes to the API server since the start", registry=self.registry
+        )
         self.fleets = Gauge("wsfleet_fleets", "fleets that are looked after", registry=self.registry)
         labels = ["namespace", "fleet"]
         self.desired = Gauge(

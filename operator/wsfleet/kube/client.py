@@ -195,14 +195,12 @@ class KubeClient:
     ) -> aiohttp.ClientResponse:
         if method != "GET":
             self.writes += 1
-        # The library encodes a JSON body itself, but takes that of an apply as text only.
-        content: Any = json.dumps(body) if body is not None and content_type == _APPLY else body
         _, url, all_headers, content, _ = await self._api.param_serialize(
             method,
             path,
             query_params=list(query),
             header_params={"Accept": _JSON, "Content-Type": content_type, **headers},
-            body=content,
+            body=body,
             auth_settings=["BearerToken"],
         )
         answer = await self._api.rest_client.request(

@@ -54,6 +54,8 @@ class FleetState:
     secret_seen_at: float = -math.inf
     credentials_seen_at: float = -math.inf
     credentials_problem: Problem | None = None
+    failures: int = 0
+    """Looks in a row that failed."""
     step: Step | None = None
     """The last look's; None before the first."""
 

@@ -15,10 +15,12 @@ from wsfleet.scaling import Decision, History
 from wsfleet.sizing import Plan
 from wsfleet.sizing.notes import NoteKind
 from wsfleet.status import Finding, merge_conditions
+from wsnode.config import env_name
 
 _WORD = 256
 _TEXT = 1024
 _DECISIONS = 10
+_NODE_NAME = env_name("node_name")  # each node's own
 
 
 def status_document(
@@ -102,7 +104,11 @@ def recommendation(plan: Plan, users: int | None) -> str | None:
 def _node_settings(prepared: Prepared, seen: Observed) -> dict[str, Any]:
     refused = [figures.settings_error for figures in seen.figures.values() if figures.settings_error]
     return NodeSettings(
-        values={name: value[:_WORD] for name, value in prepared.build.settings.to_env().items()},
+        values={
+            name: value[:_WORD]
+            for name, value in prepared.build.settings.to_env().items()
+            if name != _NODE_NAME
+        },
         hash=prepared.settings_hash,
         in_force=nodes_in_force(seen, prepared.settings_hash),
         refused=refused[0][:_TEXT] if refused else "",

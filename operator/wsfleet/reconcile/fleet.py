@@ -9,7 +9,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from wsfleet.kube.errors import ConflictError, ForbiddenError, KubeError, NotFoundError
+from wsfleet.kube.errors import ConflictError, ForbiddenError, KubeError, NotFoundError, UnavailableError
 from wsfleet.kube.kinds import REPLICASET, WSFLEET, Object, name_of, namespace_of
 from wsfleet.kube.reflector import Key
 from wsfleet.kube.trim import trim_metadata
@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 0.5  # after something was done, to see what came of it
 _STALE_SECONDS = 150.0
+_BLIPS = 3
 
 
 class FleetReconciler:
@@ -72,6 +73,10 @@ class FleetReconciler:
     def failed(self, key: Key, exc: Exception) -> None:
         """A look raised: say so in the log, in the metrics and in the fleet's conditions."""
         self._context.metrics.errors.labels(type(exc).__name__).inc()
+        state = self._states.get(key)
+        failures = 0 if state is None else state.failures + 1
+        if state is not None:
+            state.failures = failures
         if isinstance(exc, ConflictError | NotFoundError):
             logger.info("%s/%s: %s", *key, exc)
             return
@@ -79,6 +84,8 @@ class FleetReconciler:
             logger.warning("%s/%s: %s", *key, exc)
         else:
             logger.error("%s/%s: the look failed", *key, exc_info=exc)
+        if isinstance(exc, UnavailableError) and failures < _BLIPS:
+            return  # an API server that restarts says nothing about the fleet
         task = asyncio.create_task(self._show_failure(key, exc))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -97,7 +104,9 @@ class FleetReconciler:
             state = self._states[key] = FleetState.of(fleet)
         with self._context.metrics.reconciles.time():
             try:
-                return await self._look(key, fleet, state)
+                wait = await self._look(key, fleet, state)
+                state.failures = 0
+                return wait
             except ForbiddenError as exc:
                 if "because it is being terminated" not in exc.message:
                     raise
@@ -192,6 +201,7 @@ class FleetReconciler:
 
     async def _tell(self, fleet: Object, state: FleetState, new: dict[str, Any]) -> float:
         """Write the status if it is due; seconds until it will be, infinity if there is nothing to say."""
+        new = {name: value for name, value in new.items() if value is not None}
         since = time.monotonic() - state.written_at
         wait = seconds_until_write(state.status, new, since, state.jitter)
         if wait > 0:
