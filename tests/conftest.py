@@ -1,8 +1,8 @@
-"""Fixtures and order of the whole test session: tests without a cluster first, and the cluster only if one needs it."""
+"""Fixtures and order of the test session: those without a cluster first, and one only if needed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -20,14 +20,22 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what asks for the cluster, and move it to the end."""
     for item in items:
-        if "cluster" in getattr(item, "fixturenames", ()):
+        if {"cluster", "session_cluster"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("cluster")
-    items.sort(key=lambda item: item.get_closest_marker("cluster") is not None)
+    items.sort(key=place_of)
+
+
+def place_of(item: pytest.Item) -> int:
+    """Without a cluster, then what kills the cluster, then what others install in it."""
+    if item.get_closest_marker("cluster") is None:
+        return 0
+    names = getattr(item, "fixturenames", ())
+    return 1 if "session_cluster" in names and "cluster" not in names else 2
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Raise the cluster before the first test that needs it: outside of its time limit, and with progress shown."""
+    """Raise the cluster before the first test that needs it: outside its time limit, with progress shown."""
     if item.get_closest_marker("cluster") and not reason_to_skip():
         capture = item.config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled():
@@ -43,22 +51,27 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(request: pytest.FixtureRequest) -> Client:
-    """The cluster under test with the project's images; skips without root, but never in CI."""
+def session_cluster(request: pytest.FixtureRequest) -> SessionCluster:
+    """The session's hold on its cluster, for tests that start and kill it; they run before all others."""
     if reason := reason_to_skip():
         pytest.skip(reason)
-    return request.config.stash[CLUSTER].get()
+    return request.config.stash[CLUSTER]
+
+
+@pytest.fixture(scope="session")
+def cluster(session_cluster: SessionCluster) -> Client:
+    """The cluster under test with the project's images; skips without root, but never in CI."""
+    return session_cluster.get()
 
 
 @pytest.fixture(scope="session")
 def _namespaces(cluster: Client) -> Iterator[list[str]]:
-    """The namespaces of the session; returns when they are gone, since a reused cluster must be left as it was."""
+    """The namespaces of the session; it ends when they are gone: a reused cluster is left as it was."""
     names: list[str] = []
     yield names
     if names and not in_ci():
-        cluster.kubectl(
-            "wait", "--for=delete", *(f"namespace/{name}" for name in names), f"--timeout={DELETE_SECONDS}s"
-        )
+        gone = [f"namespace/{name}" for name in names]
+        cluster.kubectl("wait", "--for=delete", *gone, f"--timeout={DELETE_SECONDS}s")
 
 
 @pytest.fixture
@@ -71,7 +84,9 @@ def namespace(cluster: Client, _namespaces: list[str]) -> Iterator[str]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     name = getattr(item, "funcargs", {}).get("namespace")
     client = item.config.stash[CLUSTER].client

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.cluster import archive, build, images, lifecycle, node
+from tests.cluster import archive, build, demo, images, lifecycle, node
 from tests.cluster.places import Places, Record, default_cache, default_state
 from tests.cluster.shell import ClusterError, say
 
@@ -33,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--mode", default="nftables", choices=("nftables", "iptables"), help="how kube-proxy works"
     )
+    verb("demo", "cluster, images, operator and a sample fleet: what `make up` runs")
     verb("down", "end the cluster and remove all of it")
     verb("status", "what runs, and how much memory it takes")
     verb("build", "build the cluster's programs into the cache")
@@ -69,6 +70,8 @@ def perform(options: argparse.Namespace, places: Places) -> int:
     elif options.verb == "up":
         lifecycle.up(places, options.nodes, options.mode)
         say(f"export KUBECONFIG={places.kubeconfig} PATH={running(places).binaries}:$PATH")
+    elif options.verb == "demo":
+        demo.main(places)
     elif options.verb == "down":
         left = lifecycle.down(places)
         say(f"left over: {', '.join(left) or 'nothing'}")

@@ -13,7 +13,7 @@ SERVICE_RANGE = "198.19.0.0/16"
 MACHINE = "198.18.0.1"
 """The bridge: how nodes and pods see the machine, and so the API server."""
 BALANCER = "198.18.0.2"
-"""A namespace with a kube-proxy and CoreDNS of its own: the machine's way to Services, whichever node dies."""
+"""A namespace with kube-proxy and CoreDNS: the machine's way to Services, whichever node dies."""
 DNS = BALANCER
 API_SERVICE = "198.19.0.1"
 

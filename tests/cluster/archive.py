@@ -1,7 +1,7 @@
 """OCI images made by hand: the same files always give the same image, and no engine or registry is needed.
 
-Layout and names follow the OCI image specification (image-layout, manifest and config); containerd, Docker (25 and
-newer) and Podman load what is written here.
+Layout and names follow the OCI image specification (image-layout, manifest and config), which containerd,
+Docker (25 and newer) and Podman load.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def descriptor(media_type: str, digest: str, size: int) -> dict[str, object]:
 
 
 def pack(source: Path, target: Path) -> Layer:
-    """Pack the folder ``source`` as a layer: sorted, owned by root, without times, with one of three modes."""
+    """Pack the folder ``source`` as a layer: sorted, owned by root, without times, with normal modes."""
     partial = target.with_name(target.name + ".partial")
     with tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar:
         for folder, folders, files in os.walk(source):
@@ -123,7 +123,7 @@ def pack(source: Path, target: Path) -> Layer:
 def _add(tar: tarfile.TarFile, path: Path, name: str) -> None:
     entry, mode = tarfile.TarInfo(name), path.lstat().st_mode
     if stat.S_ISLNK(mode):
-        entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, os.readlink(path), 0o777
+        entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, str(path.readlink()), 0o777
         tar.addfile(entry)
     elif stat.S_ISDIR(mode):
         entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if mode & stat.S_ISVTX else 0o755
@@ -146,7 +146,7 @@ def measure(path: Path) -> Layer:
 def write_archive(
     output: IO[bytes], image: Image, names: Iterable[str], leave_out: Collection[str] = ()
 ) -> None:
-    """Write the image as an OCI archive under all ``names``, without the blobs that the reader has (``leave_out``)."""
+    """Write the image as an OCI archive under all ``names``; ``leave_out``: layers that the reader has."""
     entries = []
     for name in names:
         notes = {

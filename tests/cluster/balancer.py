@@ -1,4 +1,4 @@
-"""kube-proxy and CoreDNS in a network namespace of their own, so that no node's death takes Services or names along."""
+"""kube-proxy and CoreDNS in a namespace of their own, so that no node's death takes Services along."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DNS_READY_PORT = 8181
 
 
 def write_proxy_configuration(path: Path, places: Places, mode: str, host: str, address: str) -> None:
-    """The configuration of one kube-proxy that acts for node ``host`` and reports its health at ``address``."""
+    """The configuration of a kube-proxy that acts for node ``host`` and tells its health at ``address``."""
     configuration = {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -60,7 +60,7 @@ def start(places: Places, record: Record) -> None:
     """Start both; the Node ``n1`` must exist."""
     processes = Processes(places.state)
     configuration = places.state / "balancer-proxy.json"
-    # It speaks as n1: under a name that is no Node's, kube-proxy waits 30 s for that Node before its first rule.
+    # It speaks as n1: under a name that is no Node's, kube-proxy waits 30 s before its first rule.
     write_proxy_configuration(configuration, places, record.proxy_mode, "n1", BALANCER)
     proxy = shlex.join([str(record.binaries / "kube-proxy"), f"--config={configuration}"])
     # The loop is for `kubectl delete node n1`, at which kube-proxy leaves.

@@ -1,7 +1,8 @@
 """The cluster's own binaries, compiled from the Go module proxy with pinned versions into the user's cache.
 
-They lie in ``<cache>/bin/<key>``, where the key is the hash of all pins: a changed pin builds anew, an unchanged one
-never does. A binary gets its name only when it is whole, so a build that was cut off goes on where it stood.
+They lie in ``<cache>/bin/<key>``, where the key is the hash of all pins: a changed pin builds anew, an
+unchanged one never does. A binary gets its name only when it is whole, so a build that was cut off goes on
+where it stood.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def linker_flags() -> str:
 
 
 def build(cache: Path) -> Path:
-    """Build what is missing; the folder with all binaries. Raises ClusterError with the compiler's last words."""
+    """Build what is missing; the folder with all programs. Raises ClusterError with the compiler's words."""
     target = folder(cache)
     if not missing(cache):
         return target
@@ -96,7 +97,8 @@ def build(cache: Path) -> Path:
         target.mkdir(parents=True, exist_ok=True)
         go = provide_go(cache)
         say(
-            f"building {len(todo)} of {len(BINARIES)} programs with {go} into {target}; the first time takes 5 to 10 minutes"
+            f"building {len(todo)} of {len(BINARIES)} programs with {go} into {target}; "
+            "the first time takes 5 to 10 minutes"
         )
         for position, binary in enumerate(todo, 1):
             build_one(binary, go, target, cache / "build.log", f"{position}/{len(todo)} {binary.name}")
@@ -139,9 +141,8 @@ def build_one(binary: Binary, go: Path, target: Path, log: Path, title: str) -> 
                 except subprocess.TimeoutExpired:
                     lines = log.read_text(errors="replace").splitlines()
                     fetched = sum(line.startswith("go: downloading") for line in lines)
-                    say(
-                        f"  {title}: {time.monotonic() - start:.0f} s, {fetched} modules fetched, {len(lines) - fetched} packages compiled"
-                    )
+                    alive = f"{time.monotonic() - start:.0f} s, {fetched} modules fetched"
+                    say(f"  {title}: {alive}, {len(lines) - fetched} packages compiled")
         finally:
             if compiler.poll() is None:
                 compiler.terminate()

@@ -54,7 +54,7 @@ def leftovers() -> list[str]:
 
 
 def remove(path: str, timeout_seconds: float = 10) -> None:
-    """Remove the group and all below it; groups are busy until the last process in them is gone, so try for a while."""
+    """Remove the group and all below it; it is busy until its last process is gone, so try for a while."""
     end = time.monotonic() + timeout_seconds
     for top in (base / path for base in hierarchies()):
         while top.is_dir() and time.monotonic() < end:

@@ -1,7 +1,7 @@
-"""Which cluster to use: ``CLUSTER=local`` (the default) or ``CLUSTER=current``, the kubeconfig's current context.
+"""Which cluster to use: ``CLUSTER=local`` (the default) or ``CLUSTER=current``, the kubeconfig's context.
 
-The latter may be someone's production, so it is never chosen by itself: it is named, and must be confirmed, by hand or
-(for programs) with ``CONFIRM_CONTEXT=<its name>``.
+The latter may be someone's production, so it is never chosen by itself: it is named, and must be confirmed,
+by hand or (for programs) with ``CONFIRM_CONTEXT=<its name>``.
 """
 
 from __future__ import annotations
@@ -61,9 +61,8 @@ def use_current(environ: Mapping[str, str]) -> Client:
     kubectl, helm = _program("kubectl"), _program("helm")
     chosen = pullable_images(environ)
     name = _ask(kubectl, "config", "current-context").strip()
-    server = _ask(
-        kubectl, "config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"
-    ).strip()
+    path = "jsonpath={.clusters[0].cluster.server}"
+    server = _ask(kubectl, "config", "view", "--minify", "-o", path).strip()
     context = Context(name, server)
     confirm(context, environ, input if sys.stdin.isatty() else None)
     # A copy with this one context: a switch in another terminal must not lead the rest of the run elsewhere.
@@ -74,7 +73,7 @@ def use_current(environ: Mapping[str, str]) -> Client:
 
 
 def confirm(context: Context, environ: Mapping[str, str], ask: Callable[[str], str] | None) -> None:
-    """Have the context confirmed. Raises ClusterError when it is not; ``ask`` is None where nobody can answer."""
+    """Have the context confirmed. Raises ClusterError if not; ``ask`` is None where nobody can answer."""
     named = f"the context {context.name} (server {context.server})"
     given = environ.get("CONFIRM_CONTEXT")
     if given == context.name:

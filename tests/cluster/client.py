@@ -69,7 +69,7 @@ class Client:
     def wait(self, description: str, predicate: Callable[[], T], timeout_seconds: float = 30) -> T:
         """Ask ``predicate`` five times a second until it answers something true; that answer.
 
-        A failing command or connection counts as "not yet". Raises ClusterError with ``description`` at the end.
+        A failing command or connection counts as "not yet". Raises ClusterError at the end.
         """
         end = time.monotonic() + timeout_seconds
         last: Exception | None = None

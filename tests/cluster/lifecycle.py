@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from tests.cluster import (
@@ -34,7 +35,7 @@ READY_SECONDS = 90
 
 
 def up(places: Places, nodes: int = 1, proxy_mode: str = "nftables") -> bool:
-    """Have a healthy cluster of at least ``nodes`` nodes; True if it was started now, False if one was running.
+    """Have a healthy cluster of at least ``nodes`` nodes; whether it was started now.
 
     Raises ClusterError with all reasons at once where this machine cannot have one.
     """
@@ -98,14 +99,12 @@ def _wait_ready(places: Places, nodes: Iterable[NodePlan], timeout_seconds: floa
     hint = f"; the logs are in {places.logs}"
     nodes = list(nodes)
     for plan in nodes:
-        wait_until(
-            f"{plan.name} is Ready", lambda plan=plan: is_ready(places, plan.name), timeout_seconds, hint
-        )
+        wait_until(f"{plan.name} is Ready", partial(is_ready, places, plan.name), timeout_seconds, hint)
     for address in [addresses.BALANCER, *(plan.address for plan in nodes)]:
-        health = f"http://{address}:{balancer.PROXY_HEALTH_PORT}/healthz"
-        wait_until(f"kube-proxy at {address} is healthy", lambda url=health: controlplane.get(url), 60, hint)
-    ready = f"http://{addresses.DNS}:{balancer.DNS_READY_PORT}/ready"
-    wait_until("CoreDNS is ready", lambda: controlplane.get(ready), 30, hint)
+        health = partial(controlplane.get, address, balancer.PROXY_HEALTH_PORT, "/healthz")
+        wait_until(f"kube-proxy at {address} is healthy", health, 60, hint)
+    answers = partial(controlplane.get, addresses.DNS, balancer.DNS_READY_PORT, "/ready")
+    wait_until("CoreDNS is ready", answers, 30, hint)
     account = "/api/v1/namespaces/default/serviceaccounts/default"
     wait_until("the default service account is there", lambda: controlplane.api(places, account), 30, hint)
 
@@ -129,7 +128,7 @@ def healthy(places: Places) -> bool:
 
 
 def _reuse(places: Places, nodes: int) -> bool:
-    """Take over a running cluster: start its stopped nodes, plug their cables, add what is missing to ``nodes``."""
+    """Take over a running cluster: start stopped nodes, plug cables, add what is missing to ``nodes``."""
     record, processes = Record.read(places), Processes(places.state)
     dead = [name for name in SERVICES if not processes.alive(name)]
     if record is None or len(dead) == len(SERVICES):
@@ -162,7 +161,7 @@ def _reuse(places: Places, nodes: int) -> bool:
 
 
 def load(places: Places, built: Iterable[Built], names: Iterable[str] | None = None) -> None:
-    """Bring images into the nodes; of an image that a node has, nothing is sent, and of a new one only new layers."""
+    """Bring images into the nodes: what a node has is not sent again, and of a new image only new layers."""
     for name in names or places.node_names():
         ctr = ["ctr", "-a", str(node.containerd_socket(places, name)), "-n", "k8s.io"]
         for one in built:

@@ -1,8 +1,7 @@
-"""One bridge on the machine; one network namespace a node, and one for the balancer, each on a cable of its own."""
+"""One bridge on the machine; a network namespace for each node and the balancer, each on its own cable."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def namespace_up(netns: str, link: str, address: str) -> None:
 
 
 def routes(nodes: Iterable[NodePlan]) -> None:
-    """Everyone reaches every pod range through its node; the machine reaches Services through the balancer."""
+    """Everyone reaches a pod range through its node; the machine reaches Services through the balancer."""
     nodes = list(nodes)
     for node in nodes:
         run("ip", "route", "replace", node.pod_range, "via", node.address)
@@ -62,14 +61,14 @@ def cable(node: NodePlan, connected: bool) -> None:
 
 def links() -> list[str]:
     """The cluster's links on this machine."""
-    names = os.listdir("/sys/class/net")
+    names = [path.name for path in Path("/sys/class/net").iterdir()]
     return sorted(name for name in names if name == BRIDGE or name.startswith(addresses.LINK_PREFIX))
 
 
 def namespaces() -> list[str]:
     """The cluster's network namespaces."""
     folder = Path("/run/netns")
-    names = os.listdir(folder) if folder.is_dir() else []
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return sorted(name for name in names if name.startswith(addresses.NETNS_PREFIX))
 
 

@@ -1,4 +1,4 @@
-"""A node: its namespaces, its configuration, and what can happen to it (stop, power cut, cut cable, frozen kubelet)."""
+"""A node: its namespaces, its configuration, and what can happen to it (stop, power cut, cut cable, hang)."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ NODE_SYSCTLS = {
     "kernel/keys/root_maxkeys": 1_000_000,
     "kernel/keys/root_maxbytes": 25_000_000,
 }
-"""The machine-wide values that a kubelet insists on: in the node, files lie over them, and the machine keeps its own."""
+"""Machine-wide values that a kubelet insists on: in a node, files over them keep the machine's own."""
 CONTAINERD = """\
 version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"
 disabled_plugins = [
-  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper",
-  "io.containerd.snapshotter.v1.zfs", "io.containerd.internal.v1.opt",
+  "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.zfs",
+  "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.opt",
 ]
 [grpc]
   address = "/run/containerd/containerd.sock"

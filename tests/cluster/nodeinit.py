@@ -1,7 +1,7 @@
-"""PID 1 of a node: ``python -m tests.cluster.nodeinit STATE BINARIES NAME``, started inside the node's namespaces.
+"""PID 1 of a node: ``python -m tests.cluster.nodeinit STATE BINARIES NAME``, inside the node's namespaces.
 
-It lays the node's own /run and /var over the machine's, starts containerd, kubelet and kube-proxy, and collects what
-dies. Its own end is the end of the node.
+It lays the node's own /run and /var over the machine's, starts containerd, kubelet and kube-proxy, and
+collects what dies. Its own end is the end of the node.
 """
 
 from __future__ import annotations

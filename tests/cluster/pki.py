@@ -1,7 +1,7 @@
 """Certificates, tokens and kubeconfigs of the local cluster.
 
-The control plane's users carry static tokens: one openssl call less each, and a cluster that lives for hours on
-loopback needs no rotation.
+The control plane's users carry static tokens: one openssl call less each, and a cluster that lives for
+hours needs no rotation.
 """
 
 from __future__ import annotations

@@ -65,9 +65,10 @@ class Places:
         """Why these folders cannot serve, in one line."""
         for what, path in (("state", self.state), ("cache", self.cache), ("repository", REPOSITORY)):
             if path.as_posix().startswith(tuple(f"{hidden}/" for hidden in HIDDEN_IN_NODES)):
-                return f"the {what} folder {path} lies under one of {', '.join(HIDDEN_IN_NODES)}: nodes have their own"
+                hidden = ", ".join(HIDDEN_IN_NODES)
+                return f"the {what} folder {path} lies under one of {hidden}, which nodes have of their own"
         if len(str(self.state)) > MAX_STATE_LENGTH:
-            return f"the state folder {self.state} has more than {MAX_STATE_LENGTH} characters: choose a shorter --state"
+            return f"the state folder {self.state} has over {MAX_STATE_LENGTH} characters: too long"
         return None
 
 

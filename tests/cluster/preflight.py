@@ -1,4 +1,4 @@
-"""What must hold before anything is started, all of it told at once: facts are gathered here, and judged purely."""
+"""What must hold before anything is started, told all at once: facts are gathered here, and judged purely."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ BUILD_BYTES = 8 * GIB
 """Go's module and build caches while Kubernetes is compiled (measured: 7 GB), and the programs."""
 RUN_BYTES = 2 * GIB
 """Images, etcd and logs of a cluster whose programs are built."""
+DYING_SECONDS = 5.0
 PORTS = (API_PORT, ETCD_PORT, ETCD_PEER_PORT)
 TOOLS = {
     "containerd": "containerd",
@@ -67,11 +69,12 @@ def problems(facts: Facts, builds_images: bool = True) -> list[str]:
     found = []
     if not facts.root:
         found.append(
-            "the local cluster needs root (network and mount namespaces): run as root, or with CLUSTER=current"
+            "the local cluster needs root (for namespaces and mounts): run as root, or use CLUSTER=current"
         )
     if builds_images and (facts.system, facts.architecture) != ("debian 12", "x86_64"):
         found.append(
-            f"images are built from Debian 12 packages for amd64, and this is {facts.system} on {facts.architecture}"
+            "images are built from Debian 12 packages for amd64, "
+            f"and this machine is {facts.system} on {facts.architecture}"
         )
     if facts.places_problem:
         found.append(facts.places_problem)
@@ -87,7 +90,8 @@ def problems(facts: Facts, builds_images: bool = True) -> list[str]:
     ]
     if facts.other_cluster:
         found.append(
-            f"another cluster runs in {facts.other_cluster}: `python -m tests.cluster down --state {facts.other_cluster}`"
+            f"another cluster runs in {facts.other_cluster}: end it with "
+            f"`python -m tests.cluster down --state {facts.other_cluster}`"
         )
     if facts.unknown_bridge:
         found.append(f"a link {addresses.BRIDGE} is there that is not this project's: rename or remove it")
@@ -159,16 +163,19 @@ def foreign_ranges() -> list[str]:
 
 def _within(text: str) -> bool:
     try:
-        return ipaddress.ip_network(text, strict=False).subnet_of(ipaddress.ip_network(addresses.RANGE))
-    except (ValueError, TypeError):  # "default", or IPv6
+        return ipaddress.IPv4Network(text, strict=False).subnet_of(ipaddress.IPv4Network(addresses.RANGE))
+    except ValueError:  # "default"
         return False
 
 
 def taken_ports(places: Places) -> dict[int, str]:
     """Which of the cluster's ports another program listens on, and its name."""
-    taken = [port for port in PORTS if not _free(port)]
-    if not taken:
-        return {}
+    end = time.monotonic() + DYING_SECONDS
+    while taken := [port for port in PORTS if not _free(port)]:
+        # A process that was just killed holds its ports for a moment, and shows no descriptors any more.
+        if all(map(_holder, taken)) or time.monotonic() > end:
+            break
+        time.sleep(0.1)
     processes = Processes(places.state)
     own = {pid for name in processes.names() for pid in processes.members(name)}
     holders = {port: _holder(port) for port in taken}
@@ -186,7 +193,7 @@ def _free(port: int) -> bool:
 
 
 def _holder(port: int) -> int | None:
-    """The pid of the listener on ``port`` (proc(5), net/tcp: state 0A is LISTEN, the tenth field the inode)."""
+    """The pid of the listener on ``port`` (proc_pid_net(5): state 0A is LISTEN, field 10 the inode)."""
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:
@@ -200,7 +207,7 @@ def _holder(port: int) -> int | None:
             continue
         for descriptor in descriptors:
             try:
-                if os.readlink(descriptor) in inodes:
+                if str(descriptor.readlink()) in inodes:
                     return pid
             except OSError:
                 continue

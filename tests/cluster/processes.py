@@ -1,7 +1,7 @@
 """The cluster's processes: started in the background, recorded, and only recorded ones are ever ended.
 
-A pid alone does not name a process, since the kernel hands numbers out again: a record holds the pid and the start
-time that /proc tells.
+A pid alone does not name a process, since the kernel hands numbers out again: a record holds the pid and
+the start time that /proc tells.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.cluster.shell import wait_until
 
 MARK = "WSFLEET_CLUSTER"
 """Set to the state folder in every process of a cluster; orphans of a recorded group are known by it."""
-# The process records itself before it becomes the program: an `up` that is killed leaves no unrecorded child behind.
+# The process records itself before it becomes the program: an `up` that is killed leaves none unrecorded.
 RECORD_THEN_EXEC = 'echo "$$ $(cut -d" " -f22 /proc/$$/stat)" > "$0" && exec "$@"'
 
 
@@ -55,7 +55,7 @@ class Processes:
     def spawn(
         self, name: str, argv: list[str], netns: str | None = None, env: dict[str, str] | None = None
     ) -> None:
-        """Start ``argv`` as leader of its own session, in network namespace ``netns``, with its output in a log file."""
+        """Start ``argv`` in a session of its own, in network namespace ``netns``; its words go to a log."""
         if netns:
             # Not `ip netns exec`: that mounts /sys anew, which hides the cgroup mounts.
             argv = ["nsenter", f"--net=/run/netns/{netns}", *argv]
@@ -115,5 +115,5 @@ class Processes:
 
 def living() -> list[int]:
     """The pids of all processes that are not zombies."""
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
     return [pid for pid in pids if (stat := Stat.of(pid)) and stat.state not in "ZX"]

@@ -1,7 +1,7 @@
 """What a cluster that was killed leaves behind, how to find it, and how to clear it.
 
-Names alone tell what is ours: links, network namespaces, control groups, mounts and records outlive their processes
-(SIGKILL runs no clean-up), and the state folder may be gone as well.
+Names alone tell what is ours: links, network namespaces, control groups, mounts and records outlive their
+processes (SIGKILL runs no clean-up), and the state folder may be gone as well.
 """
 
 from __future__ import annotations

@@ -96,7 +96,8 @@ def test_a_pod_finds_another_by_name(cluster: Client, namespace: str) -> None:
 import time, urllib.request
 for attempt in range(40):
     try:
-        print(urllib.request.urlopen("http://hello.{namespace}.svc.cluster.local/", timeout=2).read().decode())
+        answer = urllib.request.urlopen("http://hello.{namespace}.svc.cluster.local/", timeout=2)
+        print(answer.read().decode())
         break
     except OSError:
         time.sleep(0.2)

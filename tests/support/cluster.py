@@ -1,4 +1,4 @@
-"""The cluster of a test session: raised once, when the first test needs it, and taken down only if raised here."""
+"""The cluster of a test session: raised once, when a test needs it, and taken down only if raised here."""
 
 from __future__ import annotations
 
@@ -55,6 +55,10 @@ class SessionCluster:
             raise self.failure
         assert self.client is not None
         return self.client
+
+    def renew(self) -> None:
+        """Load the images anew, after a test that started the cluster from nothing."""
+        self.client = choice.local_client(self.places)
 
     def close(self) -> list[str]:
         """End the cluster if this session started it; what is left over."""
