@@ -19,8 +19,8 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
+from wsnode.client_messages import subscribe_message
 from wsnode.gapcheck import Finding, GapChecker
-from wsnode.load_wire import subscribe_message
 from wsnode.reconnect import after_seconds, jittered_seconds, retry_after_seconds
 
 _TRANSIENT = {408, 425, 429}

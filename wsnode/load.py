@@ -111,7 +111,7 @@ class _InThread:
         self._engine.ramp(connections, rate)
 
     def snapshot(self) -> Snapshot:
-        return self._engine.snapshot()
+        return self._last or self._engine.snapshot()
 
     def stop(self) -> Snapshot:
         if self._last is None:

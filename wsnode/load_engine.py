@@ -12,13 +12,14 @@ import random
 import time
 from collections import deque
 
+from wsnode.client_messages import HEARTBEAT, subscribe_message
 from wsnode.load_figures import Figures, Snapshot, count
 from wsnode.load_opening import Failed, Opened, Opener
 from wsnode.load_options import LoadOptions, check_local_ports, raise_descriptor_limit
 from wsnode.load_reader import Reader
 from wsnode.load_sockets import READ_BYTES, Sockets, Wrote
 from wsnode.load_table import CONNECTING, DOWN, HANDSHAKE, OPEN, SUBSCRIBED, WAITING, ClientTable
-from wsnode.load_wire import HEARTBEAT, close_frame, subscribe_message, text_frame
+from wsnode.load_wire import close_frame, text_frame
 from wsnode.reconnect import after_seconds, jittered_seconds
 
 _CONNECTS_A_TURN = 64

@@ -16,7 +16,9 @@ def progress_line(shot: Snapshot) -> str:
         f"{shot.deliveries_per_second:,.0f} deliveries/s",
     ]
     if shot.waiting:
-        parts.append(f"{shot.waiting} waiting to retry")
+        most = max(shot.failed_opens.items(), key=lambda item: item[1], default=None)
+        why = f" (failed opens, most: {most[0]}, {most[1]})" if most else ""
+        parts.append(f"{shot.waiting} waiting to retry{why}")
     if shot.latency_ms:
         parts.append(f"p99 {shot.latency_ms['p99']:g} ms")
     if shot.checked:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -23,8 +23,6 @@ MAX_FRAME_BYTES = 16 * 2**20 + 1024
 
 # Kinds of event; a plain int, since millions of them are made.
 DATA, HELLO, ACK, POSITION, PONG, FEED, ERROR, OTHER, PING, CLOSE, BAD = range(11)
-
-HEARTBEAT = b'{"type":"heartbeat"}'
 
 
 class Event(NamedTuple):
@@ -91,14 +89,6 @@ def parse_response(data: bytes) -> Response | None:
         retry_after.decode("latin-1") if retry_after is not None else None,
         end + 4,
     )
-
-
-def subscribe_message(channels: Sequence[str], resume: Mapping[str, Any] | None = None) -> bytes:
-    """The JSON of a subscribe; `resume` goes in as it is."""
-    data: dict[str, Any] = {"channels": list(channels)}
-    if resume is not None:
-        data["resume"] = dict(resume)
-    return orjson.dumps({"type": "subscribe", "data": data})
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
+from wsnode.client_messages import subscribe_message
 from wsnode.load_wire import (
     ACK,
     BAD,
@@ -28,7 +29,6 @@ from wsnode.load_wire import (
     handshake_request,
     parse_response,
     pong_frame,
-    subscribe_message,
     text_frame,
 )
 

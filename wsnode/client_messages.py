@@ -1,0 +1,18 @@
+"""What a client says to a node, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+HEARTBEAT = b'{"type":"heartbeat"}'
+
+
+def subscribe_message(channels: Sequence[str], resume: Mapping[str, Any] | None = None) -> bytes:
+    """A subscribe; `resume` goes in as it is."""
+    data: dict[str, Any] = {"channels": list(channels)}
+    if resume is not None:
+        data["resume"] = dict(resume)
+    return orjson.dumps({"type": "subscribe", "data": data})
