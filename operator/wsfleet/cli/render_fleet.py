@@ -56,7 +56,7 @@ def _tests(screen: Console, plan: Plan) -> None:
     screen.print(
         heading("Validation tests", "expected ranges of the document; a node that needs less passes")
     )
-    columns = (">", "test", ">connections", ">time", ">CPU %", ">memory MB", ">goroutines", ">msg/s")
+    columns = (">", "test", ">connections", ">time", ">CPU %", ">*memory MB", ">goroutines", ">*msg/s")
     rows = [(str(number), *_test_row(test, limit)) for number, test in enumerate(plan.tests, 1)]
     screen.print(table(columns, rows))
     screen.print(pairs((f"{number} passes", test.criteria.text) for number, test in enumerate(plan.tests, 1)))

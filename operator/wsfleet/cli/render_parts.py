@@ -27,16 +27,14 @@ def heading(text: str, remark: str = "") -> Text:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """A table without frame; a column whose title starts with > is right-aligned, with * it wraps."""
+    """A table without frame; > before a title aligns right, * lets the column wrap."""
     made = Table(
         box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim"
     )
     for title in columns:
-        made.add_column(
-            title.lstrip(">*"),
-            justify="right" if title.startswith(">") else "left",
-            no_wrap=not title.startswith("*"),
-        )
+        name = title.lstrip(">*")
+        marks = title.removesuffix(name)
+        made.add_column(name, justify="right" if ">" in marks else "left", no_wrap="*" not in marks)
     for row in rows:
         made.add_row(*row)
     return made

@@ -16,8 +16,8 @@ US_PER_MILLI = 1000
 # Most connections that a node's settings allow (WS_MAX_CONNECTIONS).
 MOST_CONNECTIONS = 1_000_000
 
-_PROFILE_PERCENT = {Profile.CONSERVATIVE: 50, Profile.BALANCED: 100, Profile.AGGRESSIVE: 150}
-_MEMORY_CAP_PERCENT = 85
+PROFILE_PERCENT = {Profile.CONSERVATIVE: 50, Profile.BALANCED: 100, Profile.AGGRESSIVE: 150}
+MEMORY_CAP_PERCENT = 85
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ def max_connections(capacity: Capacity, profile: Profile) -> int:
         capacity.connections_by_network(capacity.message_rate),
     )
     bounded = at_most(
-        carried * _PROFILE_PERCENT[profile] // 100,
-        capacity.connections_by_memory(_MEMORY_CAP_PERCENT),
+        carried * PROFILE_PERCENT[profile] // 100,
+        capacity.connections_by_memory(MEMORY_CAP_PERCENT),
         capacity.connections_by_network(capacity.peak_rate),
         MOST_CONNECTIONS,
     )

@@ -9,10 +9,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from wsfleet.sizing import rules
-from wsfleet.sizing.capacity import Capacity, max_connections
+from wsfleet.sizing.capacity import (
+    MEMORY_CAP_PERCENT,
+    MOST_CONNECTIONS,
+    PROFILE_PERCENT,
+    Capacity,
+    at_most,
+    max_connections,
+)
 from wsfleet.sizing.errors import SizingError
 from wsfleet.sizing.inputs import Inputs, exact
-from wsfleet.sizing.text import count, mb, vcpu
+from wsfleet.sizing.text import count, mb, plain, vcpu
 from wsnode.config import Settings, override_name
 
 _GIVEN = "given"
@@ -61,7 +68,7 @@ def _what_is_missing(inputs: Inputs, capacity: Capacity) -> tuple[str, str, str]
     if least_cpu > capacity.whole_cpu_us:
         needed = vcpu(least_cpu)
         return "instance.cpu", vcpu(capacity.whole_cpu_us), f"carries no connection: one alone needs {needed}"
-    if capacity.connections_by_memory(85) == 0:
+    if capacity.connections_by_memory(MEMORY_CAP_PERCENT) == 0:
         return (
             "instance.memory",
             mb(capacity.available_memory_bytes),
@@ -83,10 +90,17 @@ def _connections_reason(inputs: Inputs, capacity: Capacity) -> str:
         f"memory {count(capacity.connections_by_memory())}",
         "no network limit" if network is None else f"network {count(network)}",
     ]
-    return f"{inputs.profile}: {_FACTOR[inputs.profile]} x the least of {', '.join(terms)}, rounded down"
+    factor = PROFILE_PERCENT[inputs.profile]
+    reason = f"{inputs.profile}: {plain(factor / 100)} x the least of {', '.join(terms)}"
+    wished = at_most(cpu, capacity.connections_by_memory(), network) * factor // 100
+    caps = (
+        (capacity.connections_by_memory(MEMORY_CAP_PERCENT), f"{MEMORY_CAP_PERCENT} % of the memory"),
+        (capacity.connections_by_network(capacity.peak_rate), "the network at the peak rate"),
+        (MOST_CONNECTIONS, "what the node's settings allow"),
+    )
+    held = min(((cap, name) for cap, name in caps if cap is not None and cap < wished), default=None)
+    return reason + (f"; held by {held[1]} ({count(held[0])})" if held else "") + "; rounded down"
 
-
-_FACTOR = {"Conservative": "0.5", "Balanced": "1", "Aggressive": "1.5"}
 
 _Part = dict[str, tuple[Any, str]]
 

@@ -138,7 +138,7 @@ class Plan:
     @property
     def pod_limits(self) -> PodResources:
         """Limits of a pod: what the settings let the node use."""
-        return PodResources(round(self.settings.cpu_limit * 1000), self.settings.memory_limit)
+        return PodResources(max(1, round(self.settings.cpu_limit * 1000)), self.settings.memory_limit)
 
     @property
     def pod_requests(self) -> PodResources:

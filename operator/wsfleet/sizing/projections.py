@@ -54,8 +54,8 @@ class Projection:
 
     @property
     def bottleneck(self) -> str:
-        """The resource of which the largest share is used."""
-        uses = {"CPU": self.cpu, "memory": self.memory, "goroutines": self.goroutines}
+        """The machine's resource of which the largest share is used."""
+        uses = {"CPU": self.cpu, "memory": self.memory}
         if self.network is not None:
             uses["network"] = self.network
         return max(uses, key=lambda name: uses[name].percent)

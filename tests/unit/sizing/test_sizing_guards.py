@@ -89,6 +89,9 @@ class TestOverrides:
         for name in ("max_connections", "maxConnections", "WS_MAX_CONNECTIONS"):
             assert make_plan(Inputs(), {name: "700"}).settings.max_connections == 700
 
+    def test_a_pod_always_has_a_cpu_limit(self):
+        assert make_plan(Inputs(), {"cpuLimit": 0.0001}).pod_limits.cpu_millis == 1
+
     def test_others_come_last(self):
         plan = make_plan(Inputs(), {"workerPoolSize": 100, "jsStreamMaxAge": "1m", "logLevel": "debug"})
         assert plan.settings.worker_pool_size == 100
@@ -162,6 +165,10 @@ class TestLoad:
     def test_aggressive_stays_below_85_percent_of_memory(self):
         plan = make_plan(Inputs(profile=Profile.AGGRESSIVE, load=Load(message_rate=Fraction(1))))
         assert plan.capacity.connections_by_memory(85) == 15_232
+        assert plan.reasons["max_connections"] == (
+            "Aggressive: 1.5 x the least of CPU 20,000 (whole vCPU, with bursts), memory 17,920, "
+            "network 312,500; held by 85 % of the memory (15,232); rounded down"
+        )
         assert plan.settings.max_connections == 15_000
 
     def test_the_peak_must_fit_the_network(self):
