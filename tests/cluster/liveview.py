@@ -1,4 +1,4 @@
-"""What `make up` shows while the fleet comes alive: a picture on a terminal, a line a change elsewhere. Pure."""
+"""What `make up` shows of a fleet: a picture on a terminal, a line a change elsewhere. Pure."""
 
 from __future__ import annotations
 
