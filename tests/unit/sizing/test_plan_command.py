@@ -77,7 +77,8 @@ def test_options_reach_the_plan(run):
             "--price", "50.5", "--reserved-cpu", "500m", "--reserved-memory", "1Gi", "--users", "30000",
             "--rate", "0.5", "--peak-rate", "3", "--message-bytes", "200", "--publish-rate", "24",
             "--subscribers", "50", "--channels", "10", "--profile", "Aggressive", "--limits", "Moderate",
-            "--cost-cpu-us", "12.5", "--cost-memory-kb", "20", "--set", "maxConnections=12000", "--set", "logLevel=debug",
+            "--cost-cpu-us", "12.5", "--cost-memory-kb", "20", "--set", "maxConnections=12000",
+            "--set", "logLevel=debug",
         )[1]
     )  # fmt: skip
     machine, load = document["machine"], document["load"]
