@@ -1,4 +1,4 @@
-"""Traffic for the sample fleet: a publisher and clients as pods of the node's own image, and a view of it all.
+"""Traffic for the sample fleet: a publisher and clients as pods of the node's own image, and a view of them.
 
 Pods, not processes of this machine: so it is the same on a cluster of the user's own.
 """
