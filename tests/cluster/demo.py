@@ -71,8 +71,10 @@ def install(demo: Demo) -> str:
     }
     settings = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
     where = ("--namespace", SYSTEM_NAMESPACE, "--create-namespace")
-    waiting = ("--wait", "--timeout", "120s")
-    demo.client.helm("upgrade", "--install", RELEASE, str(CHART), *where, *waiting, *settings)
+    options = ["--wait", "--timeout", "120s"]
+    if demo.client.places is not None:
+        options.append("--take-ownership")  # tests may have applied the CRD to this cluster by hand
+    demo.client.helm("upgrade", "--install", RELEASE, str(CHART), *where, *options, *settings)
     return f"release {RELEASE} in {SYSTEM_NAMESPACE}"
 
 

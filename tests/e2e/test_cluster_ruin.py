@@ -1,4 +1,4 @@
-"""A cluster that was cut off: all killed at once, and the next start must find its way through what is left."""
+"""A cluster that was cut off: all killed at once, and the next start must find its way through the rest."""
 
 from __future__ import annotations
 

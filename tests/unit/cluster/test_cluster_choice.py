@@ -1,0 +1,66 @@
+"""A cluster that may be someone's production is named, confirmed, and never chosen by itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cluster import choice
+from tests.cluster.choice import Context, confirm, pullable_images
+from tests.cluster.shell import ClusterError
+
+PRODUCTION = Context("prod-eu", "https://10.0.0.1:6443")
+
+
+def test_the_local_cluster_is_the_default() -> None:
+    assert choice.kind({}) == choice.kind({"CLUSTER": ""}) == choice.kind({"CLUSTER": "local"}) == "local"
+    assert choice.kind({"CLUSTER": "current"}) == "current"
+
+
+def test_another_word_is_refused_with_those_allowed() -> None:
+    with pytest.raises(ClusterError, match="CLUSTER=prod: allowed are local and current"):
+        choice.kind({"CLUSTER": "prod"})
+
+
+def test_a_program_confirms_by_the_contexts_name() -> None:
+    confirm(PRODUCTION, {"CONFIRM_CONTEXT": "prod-eu"}, None)
+
+
+def test_without_anyone_to_ask_the_context_is_named_and_nothing_done() -> None:
+    with pytest.raises(
+        ClusterError, match=r"prod-eu \(server https://10.0.0.1:6443\).*CONFIRM_CONTEXT=prod-eu"
+    ):
+        confirm(PRODUCTION, {}, None)
+
+
+def test_the_name_of_another_context_confirms_nothing() -> None:
+    with pytest.raises(ClusterError, match="CONFIRM_CONTEXT=staging"):
+        confirm(PRODUCTION, {"CONFIRM_CONTEXT": "staging"}, lambda _: "prod-eu")
+
+
+def test_a_person_is_asked_with_context_and_server() -> None:
+    asked: list[str] = []
+
+    def answer(question: str) -> str:
+        asked.append(question)
+        return "prod-eu\n"
+
+    confirm(PRODUCTION, {}, answer)
+    assert "prod-eu" in asked[0]
+    assert "https://10.0.0.1:6443" in asked[0]
+    with pytest.raises(ClusterError, match="not confirmed"):
+        confirm(PRODUCTION, {}, lambda _: "yes")
+
+
+def test_images_must_be_named_for_a_cluster_that_pulls_them() -> None:
+    with pytest.raises(ClusterError, match="IMAGE_OPERATOR, IMAGE_NATS"):
+        pullable_images({"IMAGE_WSNODE": "r.example/wsnode:1"})
+    everything = {
+        "IMAGE_WSNODE": "r.example/n:1",
+        "IMAGE_OPERATOR": "r.example/o:1",
+        "IMAGE_NATS": "nats:2.12",
+    }
+    assert pullable_images(everything) == {
+        "wsnode": "r.example/n:1",
+        "operator": "r.example/o:1",
+        "nats": "nats:2.12",
+    }
