@@ -1,0 +1,46 @@
+"""An operator from the working tree against the cluster's real API server, and none beside it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import Client
+from tests.support.operating import OperatorProcess, no_other_operator, run_operator
+
+CRD = Path(__file__).parents[3] / "crds/wsfleets.wsfleet.io.yaml"
+
+Start = Callable[..., OperatorProcess]
+
+
+@pytest.fixture(scope="module")
+def lab(cluster: Client) -> Iterator[Client]:
+    """The cluster with this tree's CRD and no operator of its own."""
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(CRD))
+    cluster.wait("the CRD", lambda: "wsfleets" in cluster.kubectl("api-resources", "--cached=false"))
+    with no_other_operator(cluster):
+        yield cluster
+
+
+@pytest.fixture
+def start(lab: Client, namespace: str, tmp_path: Path) -> Iterator[Start]:
+    """Starts operators for the test's namespace; all are gone after it."""
+    with ExitStack() as stack:
+
+        def begin(**variables: str) -> OperatorProcess:
+            port = free_port()
+            return stack.enter_context(run_operator(lab, namespace, tmp_path, port, **variables))
+
+        yield begin
+
+
+def free_port() -> int:
+    """A port that is free, and so (most likely) is the one above it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port if port < 65_535 else free_port()
