@@ -1,0 +1,221 @@
+"""A fleet's life on a real cluster: from `helm install` to nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from tests.support.cluster import Client, CommandError, new_namespace
+from tests.support.operating import condition, owned, status_of, wait_condition, wsfleet
+from tests.support.release import operator_away, operator_log
+from tests.support.wsfleet_clients import clients, open_client, publish
+
+QUICK_DRAIN = {"delaySeconds": 2, "timeoutSeconds": 20}
+READY_SECONDS = 90
+
+
+def ready_fleet(release: Client, namespace: str, **spec: Any) -> str:
+    """A fleet `odin` with all its nodes ready; the address of its Service."""
+    release.apply(wsfleet("odin", drain=QUICK_DRAIN, **spec), namespace=namespace)
+    wait_condition(release, "odin", namespace, "Ready", timeout_seconds=READY_SECONDS)
+    return release.service_address("odin", namespace)
+
+
+def pods(release: Client, namespace: str) -> dict[str, dict[str, Any]]:
+    """The fleet's pods that are not on their way out, by name."""
+    found = release.kubectl_json(
+        "get", "pods", "--namespace", namespace, "--selector", "wsfleet.io/fleet=odin"
+    )
+    return {
+        pod["metadata"]["name"]: pod for pod in found["items"] if "deletionTimestamp" not in pod["metadata"]
+    }
+
+
+def change(release: Client, namespace: str, spec: dict[str, Any]) -> int:
+    """Merge a change into the fleet's spec; its new generation."""
+    patch = json.dumps({"spec": spec})
+    answer = release.kubectl(
+        *("patch", "wsfleet", "odin", "--namespace", namespace, "--type=merge", "-o", "json"),
+        *("--patch", patch),
+    )
+    generation: int = json.loads(answer)["metadata"]["generation"]
+    return generation
+
+
+def test_a_message_goes_from_nats_to_a_client_through_the_service(release: Client, namespace: str) -> None:
+    address = ready_fleet(release, namespace)
+    with clients(address, 1) as (client,):
+        assert client.node in pods(release, namespace)
+        client.subscribe("BTC.trade")
+        publish(release, "BTC.trade", {"price": 42})
+        message = client.next_of("price:update")
+        assert message["channel"] == "BTC.trade"
+        assert message["data"] == {"price": 42}
+        told = release.wait(
+            "the connection to be told",
+            lambda: (found := status_of(release, "odin", namespace)).get("connections") == 1 and found,
+            40,
+        )
+    assert condition(told, "FeedConnected")["status"] == "True"
+    assert told["capacity"] == 10_000
+    assert told["phase"] == "Running"
+    assert told["nodeSettings"]["inForce"] == 1
+    shown = release.kubectl("get", "wsfleet", "odin", "--namespace", namespace)
+    assert "Running" in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "spec", "path"),
+    [
+        ("odin", {"autoscaling": {"minReplicas": 5, "maxReplicas": 2}}, "spec.autoscaling.minReplicas"),
+        ("odin", {"overrides": {"maxConnection": 5}}, "spec.overrides.maxConnection"),
+        ("odin", {"overrides": {"maxConnections": 0}}, "spec.overrides.maxConnections"),
+        ("o" * 48, {}, "metadata.name"),
+    ],
+)
+def test_a_bad_fleet_is_refused_by_kubectl_apply_with_the_fields_path(
+    release: Client, namespace: str, name: str, spec: dict[str, Any], path: str
+) -> None:
+    with pytest.raises(CommandError) as refused:
+        release.apply(wsfleet(name, **spec), namespace=namespace)
+    assert path in refused.value.stderr
+
+
+def test_a_deleted_fleet_leaves_nothing_behind(release: Client, namespace: str) -> None:
+    ready_fleet(release, namespace)
+    release.kubectl("delete", "wsfleet", "odin", "--namespace", namespace, "--timeout=30s")
+    release.wait("nothing to be left", lambda: owned(release, namespace) == [], 60)
+
+
+def test_fleet_and_namespace_go_also_without_an_operator(release: Client) -> None:
+    name = new_namespace(release)
+    ready_fleet(release, name)
+    with operator_away(release):
+        release.kubectl("delete", "wsfleet", "odin", "--namespace", name, "--timeout=30s")
+        release.wait("nothing to be left", lambda: owned(release, name) == [], 60)
+        release.apply(wsfleet("odin"), namespace=name)
+        release.kubectl("delete", "namespace", name, "--timeout=60s")
+
+
+def test_a_changed_live_setting_reaches_all_nodes_and_closes_no_connection(
+    release: Client, namespace: str
+) -> None:
+    address = ready_fleet(release, namespace, replicas=2)
+    before = pods(release, namespace)
+    with clients(address, 6) as connected:
+        generation = change(release, namespace, {"overrides": {"maxConnections": 9000}})
+        began = time.monotonic()
+
+        def in_force() -> bool:
+            status = status_of(release, "odin", namespace)
+            settings = status.get("nodeSettings", {})
+            changed = settings.get("values", {}).get("WS_MAX_CONNECTIONS") == "9000"
+            return status.get("observedGeneration") == generation and changed and settings["inForce"] == 2
+
+        release.wait("the setting to be in force on both nodes", in_force, 60)
+        print(f"in force on all nodes after {time.monotonic() - began:.1f} s")
+        assert all(client.alive() for client in connected)
+    assert pods(release, namespace).keys() == before.keys()
+    release.wait("the capacity", lambda: status_of(release, "odin", namespace)["capacity"] == 18_000, 40)
+
+
+@pytest.mark.timeout(400)
+def test_kubectl_scale_brings_a_node_up_and_down_by_draining_it(release: Client, namespace: str) -> None:
+    address = ready_fleet(release, namespace)
+    scale = ("scale", "wsfleet", "odin", "--namespace", namespace)
+    release.kubectl(*scale, "--replicas=2")
+    release.wait(
+        "two ready nodes",
+        lambda: status_of(release, "odin", namespace).get("readyReplicas") == 2,
+        READY_SECONDS,
+    )
+    with clients(address, 12) as connected:
+        assert {client.node for client in connected} == pods(release, namespace).keys()
+        release.kubectl(*scale, "--replicas=1")
+        release.wait("one node", lambda: len(pods(release, namespace)) == 1, 120)
+        (left,) = pods(release, namespace)
+        moved = [client for client in connected if client.node != left]
+        assert moved, "the node that is left had all clients"
+        for client in moved:
+            code, reason = client.wait_closed(5)
+            assert code == 1012
+            assert reason.startswith("reconnect;after=")
+        assert all(client.alive() for client in connected if client.node == left)
+        again = open_client(address)
+        assert again.node == left
+        again.connection.close()
+    release.wait(
+        "the fleet at rest",
+        lambda: status_of(release, "odin", namespace).get("phase") == "Running",
+        40,
+    )
+
+
+class Knocker:
+    """Opens a connection again and again, as clients do that come new, and notes who did not get in."""
+
+    def __init__(self, address: str) -> None:
+        self.served: set[str] = set()
+        self.failures: list[str] = []
+        self.tries = 0
+        self._address = address
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Knocker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.wait(0.2):
+            self.tries += 1
+            try:
+                client = open_client(self._address, 5.0)
+                self.served.add(client.node)
+                client.connection.close()
+            except Exception as exc:  # whatever kept a client out counts
+                self.failures.append(f"{type(exc).__name__}: {exc}")
+
+
+@pytest.mark.timeout(400)
+def test_a_rollout_by_a_changed_fixed_setting_keeps_a_fleet_of_one_serving(
+    release: Client, namespace: str
+) -> None:
+    address = ready_fleet(release, namespace)
+    (old,) = pods(release, namespace)
+    with clients(address, 3) as connected, Knocker(address) as knocker:
+        generation = change(release, namespace, {"overrides": {"logFormat": "text"}})
+
+        def rolled_out() -> bool:
+            status = status_of(release, "odin", namespace)
+            present = pods(release, namespace)
+            return (
+                status.get("observedGeneration") == generation
+                and status.get("phase") == "Running"
+                and len(present) == 1
+                and old not in present
+            )
+
+        release.wait("the rollout", rolled_out, 180)
+        for client in connected:
+            code, reason = client.wait_closed(5)
+            assert (code, reason[:16]) == (1012, "reconnect;after=")
+    (new,) = pods(release, namespace)
+    assert knocker.served == {old, new}
+    assert knocker.failures == [], f"of {knocker.tries} tries"
+    status = status_of(release, "odin", namespace)
+    assert status["provenShape"] == status["shape"]
+
+
+def test_the_chart_gives_the_operator_all_rights_that_it_uses(release: Client) -> None:
+    log = operator_log(release)
+    assert "forbidden" not in log.lower()
+    assert "Traceback" not in log

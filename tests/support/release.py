@@ -1,0 +1,58 @@
+"""The chart of this tree installed in the cluster under test, once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.cluster import Client
+
+CHART = Path(__file__).parents[2] / "helm/wsfleet"
+RELEASE = "wsfleet"
+SYSTEM_NAMESPACE = "wsfleet-system"
+OPERATOR = "deployment/wsfleet-operator"
+NATS_SERVICE = "wsfleet-nats"
+_WHERE = ("--namespace", SYSTEM_NAMESPACE)
+
+
+@contextmanager
+def installed_chart(cluster: Client) -> Iterator[None]:
+    """The release as `make up` names it: brought to this tree where it is there, else gone at the end."""
+    was_there = RELEASE in cluster.helm("list", *_WHERE, "--short").split()
+    images = cluster.images
+    values = {
+        "operator.image": images["operator"],
+        "node.image": images["wsnode"],
+        "nats.enabled": "true",
+        "nats.image": images["nats"],
+    }
+    settings = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
+    cluster.helm(
+        *("upgrade", "--install", RELEASE, str(CHART), *_WHERE, "--create-namespace"),
+        *("--wait", "--timeout", "120s", *settings),
+    )
+    # An image by the same name may have new content: what runs must be this tree's.
+    cluster.kubectl("rollout", "restart", OPERATOR, *_WHERE)
+    cluster.kubectl("rollout", "status", OPERATOR, *_WHERE, "--timeout=120s")
+    yield
+    if not was_there:
+        cluster.helm("uninstall", RELEASE, *_WHERE, "--wait")
+        cluster.kubectl("delete", "namespace", SYSTEM_NAMESPACE, "--timeout=60s")
+        cluster.kubectl("delete", "crd", "wsfleets.wsfleet.io", "--timeout=60s")
+
+
+@contextmanager
+def operator_away(cluster: Client) -> Iterator[None]:
+    """No operator runs meanwhile."""
+    cluster.kubectl("scale", OPERATOR, *_WHERE, "--replicas=0")
+    pods = ("get", "pods", *_WHERE, "--selector", "app.kubernetes.io/name=wsfleet-operator", "-o", "name")
+    cluster.wait("the operator to be gone", lambda: not cluster.kubectl(*pods).strip(), 60)
+    yield
+    cluster.kubectl("scale", OPERATOR, *_WHERE, "--replicas=1")
+    cluster.kubectl("rollout", "status", OPERATOR, *_WHERE, "--timeout=60s")
+
+
+def operator_log(cluster: Client) -> str:
+    """What the operator has said since it last started."""
+    return cluster.kubectl("logs", OPERATOR, *_WHERE)
