@@ -23,21 +23,18 @@ from wsfleet.api.fleet import (
     ObjectMeta,
     WsFleet,
 )
+from wsfleet.api.network import Nats, SecretKey, ServiceSpec, Stream
 from wsfleet.api.overrides import OVERRIDABLE, Overrides
 from wsfleet.api.spec import (
     CostFigures,
     Drain,
     Instance,
     Load,
-    Nats,
     Profile,
     Reconnects,
     Reserved,
     Rollout,
-    SecretKey,
-    ServiceSpec,
     Sizing,
-    Stream,
     WsFleetSpec,
 )
 from wsfleet.api.status import (

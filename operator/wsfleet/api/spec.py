@@ -12,11 +12,11 @@ from pydantic import Field, StringConstraints
 
 from wsfleet.api.autoscaling import Autoscaling
 from wsfleet.api.base import Rule, SpecModel, section
+from wsfleet.api.network import Nats, ObjectName, ServiceSpec
 from wsfleet.api.overrides import Overrides
-from wsfleet.api.quantities import BYTES, DURATION, MachineCpu, MachineMemory, NetworkRate, Quantity
-from wsfleet.api.template import AnnotationValue, QualifiedName, Template, key_map, own_keys_refused
+from wsfleet.api.quantities import BYTES, MachineCpu, MachineMemory, NetworkRate, Quantity
+from wsfleet.api.template import Template
 
-ObjectName = Annotated[str, StringConstraints(max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
 ImageReference = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^\S+$")]
 
 Profile = Literal["Conservative", "Balanced", "Aggressive"]
@@ -182,73 +182,6 @@ class Rollout(SpecModel):
     )
     revision_history_limit: int = Field(
         default=3, ge=0, le=10, description="empty ReplicaSets of earlier shapes kept for rollback"
-    )
-
-
-class SecretKey(SpecModel):
-    """One key of a Secret in the fleet's namespace."""
-
-    name: ObjectName = Field(description="name of the Secret")
-    key: Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = (
-        Field(default="nats.creds", description="key that holds the credentials file")
-    )
-
-
-class Stream(SpecModel):
-    """The JetStream stream. A node creates a missing one; a change here never changes one that exists."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,255}$", max_length=255)] = Field(
-        default="ODIN_TOKENS", description="name of the stream (JS_STREAM_NAME)"
-    )
-    subjects: list[
-        Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\s.*>]+(\.[^\s.*>]+)*\.>$")]
-    ] = Field(
-        default=["odin.token.>"],
-        min_length=1,
-        max_length=1,
-        description="subject of the stream, ending in >: what > matches is the channel",
-    )
-    max_age_seconds: Annotated[float, Quantity(DURATION, 1, 86_400)] = Field(
-        default=30.0,
-        alias="maxAge",
-        description="age at which messages are forgotten",
-        json_schema_extra={"default": "30s"},
-    )
-    max_messages: int = Field(default=100_000, ge=1, le=10**9, description="messages kept")
-    max_bytes: Annotated[int, Quantity(BYTES, 1024, 2**40)] = Field(
-        default=50 * 2**20, description="bytes kept", json_schema_extra={"default": "50Mi"}
-    )
-
-
-class Nats(SpecModel):
-    """Where messages come from."""
-
-    url: Annotated[
-        str, StringConstraints(max_length=1024, pattern=r"^(nats|tls)://[^\s,@]+(,(nats|tls)://[^\s,@]+)*$")
-    ] = Field(
-        description="servers, comma-separated (nats://nats:4222); no password here, that is what "
-        "credentialsSecret is for"
-    )
-    credentials_secret: SecretKey | None = Field(
-        default=None, description="Secret with the NATS credentials file; absent connects without"
-    )
-    stream: Stream = section(Stream, "the JetStream stream that is read")
-
-
-class ServiceSpec(SpecModel):
-    """The Service that clients connect to."""
-
-    RULES: ClassVar = (own_keys_refused("annotations"),)
-
-    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
-        default="ClusterIP", description="kind of Service"
-    )
-    port: int = Field(default=80, ge=1, le=65_535, description="port of the Service")
-    ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = Field(
-        default=None, description="IP families; default the cluster's"
-    )
-    annotations: dict[QualifiedName, AnnotationValue] = key_map(
-        "annotations, as a load balancer may want them"
     )
 
 

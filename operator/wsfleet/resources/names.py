@@ -49,14 +49,17 @@ CREDENTIALS_DIRECTORY = "/etc/wsnode/nats"
 
 
 def service_name(fleet: str) -> str:
+    """Of the Service that clients connect to."""
     return fleet
 
 
 def pdb_name(fleet: str) -> str:
+    """Of the PodDisruptionBudget."""
     return fleet
 
 
 def networkpolicy_name(fleet: str) -> str:
+    """Of the NetworkPolicy."""
     return fleet
 
 
@@ -66,14 +69,17 @@ def monitor_name(fleet: str) -> str:
 
 
 def configmap_name(fleet: str) -> str:
+    """Of the ConfigMap with the live settings."""
     return f"{fleet}-settings"
 
 
 def secret_name(fleet: str) -> str:
+    """Of the Secret with the admin tokens."""
     return f"{fleet}-admin"
 
 
 def replicaset_name(fleet: str, shape: str) -> str:
+    """Of the ReplicaSet of one shape."""
     return f"{fleet}-{shape}"
 
 
