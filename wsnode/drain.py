@@ -119,7 +119,7 @@ class Drain:
         if self._plan is not None:
             raise NotNowError("a drain is under way")
         if self._shed is None or self._shed.id != shed_id:
-            self._shed = _Shed(shed_id, target, rate)
+            self._shed = _Shed(shed_id, target, rate, done=self._links.open_count <= target)
             self._begin()
         shed = self._shed
         left = 0 if shed.done else max(0, self._links.open_count - shed.target)
@@ -169,10 +169,10 @@ class Drain:
 
     def _go_down(self, shed: _Shed, passed: float) -> None:
         too_many = self._links.open_count - shed.target
-        if too_many <= 0:
-            shed.done = True
-            return
-        self._close_some(min(shed.rate * passed, too_many), 0.0, "shed", at_most=too_many)
+        if too_many > 0:
+            self._close_some(min(shed.rate * passed, too_many), 0.0, "shed", at_most=too_many)
+        # At once, or who comes next would be closed for a shed that had reached its target.
+        shed.done = self._links.open_count <= shed.target
 
     def _close_some(self, owed: float, spread: float, why: str, at_most: int = 2**31) -> None:
         """Closes as many as have come due, each with its own time to come back."""
@@ -205,7 +205,7 @@ class Drain:
         for link in self._links.open_links():
             self._links.close(link, GOING_AWAY, "shutting down", "shutdown")
         for link in self._links.with_state(CLOSING):
-            self._links.drop(link, link.why)
+            self._links.drop_overdue(link, link.why)
 
 
 def _checked_rate(rate: float) -> float:

@@ -11,10 +11,12 @@ another user's socket. Therefore `Links.drop` is the one place that closes: unre
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import select
 import socket
 import struct
+import termios
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -178,12 +180,18 @@ class Links:
         if self._write(link, data) and not link.out:
             self._half_close(link)
 
-    def drop(self, link: Link, why: str, *, reset: bool = False) -> None:
-        """The end of a link: the one place where a client's descriptor is closed.
+    def drop_overdue(self, link: Link, why: str) -> None:
+        """Drops a link whose time is up, and what the kernel holds for it: that could stay for minutes.
 
-        `reset` throws away what the kernel still holds for it, which a client that does not read
-        would pin for minutes.
+        Only where it holds something: a reset would take from a client's own kernel what it has
+        not read yet, the close frame among it.
         """
+        if link.fd >= 0:
+            unsent = fcntl.ioctl(link.fd, termios.TIOCOUTQ, b"\0" * 4)  # SIOCOUTQ, see tcp(7)
+            self.drop(link, why, reset=bool(link.out) or any(unsent))
+
+    def drop(self, link: Link, why: str, *, reset: bool = False) -> None:
+        """The end of a link: the one place where a client's descriptor is closed."""
         fd = link.fd
         if fd < 0:
             return

@@ -33,7 +33,7 @@ class Sweep:
             if link.state != OPEN:
                 continue  # it has a deadline
             if link.seen < silent_since:
-                links.drop(link, "timeout", reset=True)
+                links.drop_overdue(link, "timeout")
             elif not link.out and links.send(link, PING_FRAME):
                 self._counters.pings += 1
         self._late_handshakes(now)
@@ -48,7 +48,7 @@ class Sweep:
     def _late_goodbyes(self, now: float) -> None:
         for link in _due(self._links.closings, now):
             if link.fd >= 0 and link.state in (CLOSING, DISCARDING):
-                self._links.drop(link, link.why, reset=True)
+                self._links.drop_overdue(link, link.why)
 
 
 def _due(deadlines: deque[tuple[float, Link]], now: float) -> list[Link]:
