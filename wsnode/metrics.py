@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from wsnode.admission import REASONS
 from wsnode.version import version
@@ -193,7 +193,7 @@ class Exposition:
 
         # A registry of its own: the library's global one would mix nodes of one test process.
         self._registry: CollectorRegistry = CollectorRegistry(auto_describe=False)
-        self._registry.register(Collector(view))  # type: ignore[arg-type]  # a collector by shape
+        self._registry.register(cast("Any", Collector(view)))  # a collector by its shape
         ProcessCollector(registry=self._registry)
 
     def render(self, accept: str) -> tuple[bytes, str]:
@@ -226,15 +226,14 @@ def _family(metric: Metric, view: NodeView) -> Any:
 
 def _histogram(metric: Metric, view: NodeView) -> Any:
     from prometheus_client import metrics_core as core
-    from prometheus_client.utils import floatToGoString
 
     from wsnode.counters import FANOUT_BUCKETS
 
-    bounds = [floatToGoString(bound) for bound in (*FANOUT_BUCKETS, float("inf"))]
+    bounds = [*(str(bound) for bound in FANOUT_BUCKETS), "+Inf"]
     totals = accumulate(view.counters.fanout_buckets)
     return core.HistogramMetricFamily(
         metric.name,
         metric.help,
         buckets=list(zip(bounds, totals, strict=True)),
-        sum_value=float(metric.read(view)),  # type: ignore[arg-type]  # a histogram has no label
+        sum_value=cast("float", metric.read(view)),
     )

@@ -16,6 +16,8 @@ from typing import Any
 
 import orjson
 
+from wsnode.config.sources import mask_addresses
+
 # fmt: off
 _SYMBOLS = [
     "BTC", "ETH", "SOL", "BNB", "XRP", "ADA", "DOGE", "AVAX", "DOT", "LINK",
@@ -209,14 +211,26 @@ async def publish(
     import nats
 
     options: dict[str, Any] = {"user_credentials": credentials} if credentials else {}
+    last_errors: list[Exception] = []
+
+    async def note(error: Exception) -> None:
+        last_errors[:] = [error]
+
     try:
+        # Few and quick attempts: somebody waits at a terminal.
         client = await nats.connect(
-            url.split(","), allow_reconnect=False, connect_timeout=5, error_cb=_quiet, **options
+            url.split(","),
+            error_cb=note,
+            allow_reconnect=False,
+            connect_timeout=5,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=1,
+            **options,
         )
     except Exception as error:  # the library raises its own, OSError, and asyncio's
-        raise PublishError(
-            f"no broker answers at {url.rpartition('@')[2]}: {error or type(error).__name__}"
-        ) from error
+        # In the end it says only that no server is left; the cause came before.
+        cause = next(iter(last_errors), error)
+        raise PublishError(f"no broker at {mask_addresses(url)}: {cause or type(cause).__name__}") from error
     try:
         await _publish_all(client.jetstream(), messages, tally, report)
     finally:
@@ -265,7 +279,3 @@ def _explain(error: BaseException | None) -> str:
     if name == "NoStreamResponseError":
         return "no stream takes this subject; the node makes a missing one when it starts"
     return str(error) or name
-
-
-async def _quiet(error: Exception) -> None:
-    """The library prints what goes wrong otherwise; it comes back as an exception anyway."""

@@ -136,8 +136,13 @@ def load_from_environment(environ: Mapping[str, str]) -> Loaded:
 def masked_env(settings: Settings) -> dict[str, str]:
     """Variable -> text, with the user part of broker addresses masked."""
     values = settings.to_env()
-    values["NATS_URL"] = _USER_PART.sub(r"\1\2***@", values["NATS_URL"])
+    values["NATS_URL"] = mask_addresses(values["NATS_URL"])
     return values
+
+
+def mask_addresses(urls: str) -> str:
+    """Comma-separated broker addresses with user, password and token masked."""
+    return _USER_PART.sub(r"\1\2***@", urls)
 
 
 def suspicious_names(environ: Mapping[str, str]) -> dict[str, str]:
