@@ -9,11 +9,11 @@ Each 5 s, for each fleet::
     labels = steer(pods, policy.max_connections)
 
 `pods` are `NodeSample`s, terminating ones included; `sets` are all ReplicaSets of the fleet, empty ones too.
-`step` is one thing to do (`CreateSet`, `Resize`, `Mark`, `StartDrain`, `Release`, `DeleteSet`) or a reason to do
-nothing (`Wait`, `Stalled`, `Idle`); do it, look at the world again, ask again. `next_fleet_step` never mixes rollout
-and scale-in; the two are there on their own as `next_rollout_step` and `next_scale_in_step`.
-`history.to_status()` goes into the status whenever that is written, `History.from_status()` reads it at the start.
-`scaling_conditions(decision)` and `progress_conditions(step)` are the texts for people.
+`step` is one thing to do (`CreateSet`, `Resize`, `Mark`, `StartDrain`, `Release`, `DeleteSet`) or a reason to
+do nothing (`Wait`, `Stalled`, `Idle`); do it, look at the world again, ask again. `next_fleet_step` never
+mixes rollout and scale-in; the two are there on their own as `next_rollout_step` and `next_scale_in_step`.
+`history.to_status()` goes into the status whenever that is written, `History.from_status()` reads it at the
+start. `scaling_conditions(decision)` and `progress_conditions(step)` are the texts for people.
 """
 
 from wsfleet.scaling.conditions import ConditionText, progress_conditions, scaling_conditions

@@ -54,7 +54,7 @@ def _active(decision: Decision, autoscaling: bool) -> ConditionText:
     for kind in (HoldKind.PAUSED, HoldKind.CPU_NOT_SCALABLE, HoldKind.MISSING):
         for hold in decision.holds:
             if hold.kind is kind:
-                # Missing figures and a CPU that does not divide hold one direction or one trigger, not scaling.
+                # Missing figures and a CPU that does not divide hold back one direction or trigger only.
                 return ConditionText("ScalingActive", kind is not HoldKind.PAUSED, str(kind), _cut(hold.text))
     missing = decision.figures.get("missing", 0)
     if missing:

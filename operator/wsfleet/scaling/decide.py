@@ -1,8 +1,8 @@
 """How many nodes a fleet should have: one pure function of policy, snapshot, history and time.
 
-The order: look (`observe`), what the load asks for (`wishes`), one size from that (`propose`: up at once within
-the step limit, down by one if nothing speaks against it), pauses. A growth term and schedules go in as further
-wishes; the fixed part of CPU is a parameter already.
+The order: look (`observe`), what the load asks for (`wishes`), one size from that (`propose`: up at once
+within the step limit, down by one if nothing speaks against it), pauses. A growth term and schedules go in as
+further wishes; the fixed part of CPU is a parameter already.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def decide(
         current=present_size(snapshot, history),
         fixed_percent=fixed_percent,
     )
-    # Also without autoscaling, so that switching it on finds its windows filled and the status shows the load.
+    # Also without autoscaling: switched on it finds its windows filled, and the status shows the load.
     wishes = _wishes(look)
     look = replace(look, history=_with_recommendation(look, wishes))
     proposal = propose(look, wishes) if policy.autoscaling else propose_replicas(look)

@@ -49,9 +49,9 @@ class Hold:
 class Decision:
     """How many nodes a fleet should have now, and why.
 
-    `desired` is to be carried out. `recommended` is what would be without a pause; `wish` is what the load asks
-    for before bounds, step limits and holds. `limited` is "MinReplicas" or "MaxReplicas" where a bound cut the
-    wish. `figures` are the numbers the reasons speak of, by camelCase name.
+    `desired` is to be carried out. `recommended` is what would be without a pause; `wish` is what the load
+    asks for before bounds, step limits and holds. `limited` is "MinReplicas" or "MaxReplicas" where a bound
+    cut the wish. `figures` are the numbers the reasons speak of, by camelCase name.
     """
 
     time: float

@@ -1,4 +1,4 @@
-"""The policies of one fleet from its spec and its plan: the only place where scaling meets the other models."""
+"""The policies of one fleet from its spec and its plan; nowhere else does scaling meet those models."""
 
 from __future__ import annotations
 

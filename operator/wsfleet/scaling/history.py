@@ -19,7 +19,8 @@ CPU_STEPS_KEPT = 3
 
 
 class CpuBucket(NamedTuple):
-    """CPU samples of a twentieth of the sustained window (`cpu_bucket_seconds`): how many, how many above the target, and sums to take means from.
+    """CPU samples of a twentieth of the sustained window (`cpu_bucket_seconds`): how many, how many above the
+    target, and sums to take means from.
 
     `percents` sums the mean over the nodes, `demand` sums mean x nodes (what the fleet needs together),
     `nodes` sums the nodes that had figures.
@@ -59,7 +60,7 @@ class Event(NamedTuple):
 
 
 class CpuStep(NamedTuple):
-    """The fleet as it was when CPU asked for a node: nodes asked for before, mean CPU %, connections a node."""
+    """The fleet when CPU asked for a node: nodes asked for before it, mean CPU %, connections a node."""
 
     time: float
     nodes: int
@@ -126,7 +127,7 @@ class History:
 def into_minutes(
     minutes: tuple[Minute, ...], time: float, value: int, keep_seconds: float
 ) -> tuple[Minute, ...]:
-    """One-minute maxima with one more value; minutes that ended more than `keep_seconds` ago are forgotten."""
+    """One-minute maxima with one more value, without minutes that ended before `keep_seconds`."""
     start = time - time % MINUTE_SECONDS
     kept = [one for one in minutes if time - keep_seconds - MINUTE_SECONDS < one.start <= start]
     if kept and kept[-1].start == start:
@@ -157,14 +158,18 @@ def cpu_bucket_seconds(sustained_seconds: float) -> float:
 def into_cpu(
     buckets: tuple[CpuBucket, ...], time: float, sample: CpuBucket, sustained_seconds: float
 ) -> tuple[CpuBucket, ...]:
-    """The CPU window with one more sample (a bucket of one)."""
-    length = cpu_bucket_seconds(sustained_seconds)
-    start = time - time % length
-    kept = [one for one in buckets if time - sustained_seconds - length < one.start <= start]
-    if kept and kept[-1].start == start:
+    """The CPU window with one more sample (a bucket of one).
+
+    Of the buckets before the window only the last is kept: it shows that the window was watched from its
+    start.
+    """
+    started = [one for one in buckets if time - 2 * sustained_seconds < one.start <= time]
+    before = [one for one in started if one.start <= time - sustained_seconds]
+    kept = [*before[-1:], *started[len(before) :]]
+    if kept and time - kept[-1].start < cpu_bucket_seconds(sustained_seconds):
         last = kept[-1]
         kept[-1] = CpuBucket(
-            start,
+            last.start,
             last.samples + sample.samples,
             last.above + sample.above,
             last.percents + sample.percents,
@@ -172,5 +177,5 @@ def into_cpu(
             last.nodes + sample.nodes,
         )
     else:
-        kept.append(sample._replace(start=start))
+        kept.append(sample._replace(start=time))
     return tuple(kept)

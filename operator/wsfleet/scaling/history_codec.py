@@ -1,7 +1,7 @@
 """A history as JSON values, for the resource's status, and back.
 
-Compact: lists in the order of the tuples' fields, times in whole tenths of a second. Read leniently: what an older
-or newer operator wrote and this one does not understand is not remembered, and nothing fails by it.
+Compact: lists in the order of the tuples' fields, times in whole tenths of a second. Read leniently: what an
+older or newer operator wrote and this one does not understand is not remembered, and nothing fails by it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from wsfleet.scaling.history import CpuBucket, CpuStep, Event, Growth, History, 
 from wsfleet.scaling.samples import figure
 
 LAST_KNOWN_KEPT = 50
-"""Pods whose last figures go into the status. In a larger fleet one silent node weighs little, and the status is
-written to etcd."""
+"""Pods whose last figures go into the status. In a larger fleet one silent node weighs little, and the status
+is written to etcd."""
 
 T = TypeVar("T")
 
@@ -88,7 +88,7 @@ def decision_to_status(decision: Decision) -> dict[str, Any]:
 
 
 def decision_from_status(value: Mapping[str, Any]) -> Decision | None:
-    """A decision from the status, good for showing; None if it isn't one. The kinds of its holds are not kept."""
+    """A decision from the status, good for showing (its holds are not kept); None if it isn't one."""
     try:
         current, desired = int(value["from"]), int(value["to"])
         return Decision(

@@ -1,7 +1,7 @@
 """From a snapshot and what is remembered to the figures that decisions go by, and the memory of them.
 
-Every figure exists twice where something is missing: as scale-out sees it (the last known value for 60 s, then
-left out) and as scale-in sees it (missing is full).
+Every figure exists twice where something is missing: as scale-out sees it (the last known value for 60 s,
+then left out) and as scale-in sees it (missing is full).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ NEVER = LastKnown(None, 0.0, None, 0.0, None, False)
 class Load:
     """The fleet's figures at one instant.
 
-    `connections` and `cpu_percent` are as scale-out takes them, the `full_` ones as scale-in does: `full_demand`
-    sums CPU % over all running nodes. `cpu_nodes` are the ready nodes old enough to be judged. `capacity` counts
-    nodes that serve or will: ready, starting, pending; not those that no machine takes.
+    `connections` and `cpu_percent` are as scale-out takes them, the `full_` ones as scale-in does:
+    `full_demand` sums CPU % over all running nodes. `cpu_nodes` are the ready nodes old enough to be judged.
+    `capacity` counts nodes that serve or will: ready, starting, pending; not those that no machine takes.
     """
 
     connections: int
@@ -202,7 +202,7 @@ def observe(policy: ScalingPolicy, snapshot: Snapshot, history: History) -> tupl
 
 
 def _with_cpu(policy: ScalingPolicy, load: Load, history: History) -> History:
-    """One more CPU sample, if any node is old enough to be judged: none neither counts nor resets the clock."""
+    """One more CPU sample; without a node old enough to be judged the clock neither counts nor resets."""
     time = history.last_seen or 0.0
     if load.cpu_percent is None:
         return history

@@ -51,8 +51,8 @@ class ScaleDown:
     headroom_percent: float = 70.0
     """The nodes that stay must be below this share of WS_MAX_CONNECTIONS afterwards."""
     drop_percent: float = 30.0
-    """A fall of the total by more than this within `drop_window_seconds`, not by our own closes, is taken for an
-    outage before us."""
+    """A fall of the total by more than this within `drop_window_seconds`, not by our own closes, is taken for
+    an outage before us."""
     drop_window_seconds: float = 300.0
     drop_floor_percent: float = 5.0
     """Falls smaller than this share of one node's WS_MAX_CONNECTIONS are noise."""
@@ -108,7 +108,7 @@ class ScalingPolicy:
             raise ValueError(f"max_connections ({self.max_connections}) must be at least 1")
         if not 0 <= self.min_replicas <= self.max_replicas:
             raise ValueError(
-                f"min_replicas ({self.min_replicas}) must lie between 0 and max_replicas ({self.max_replicas})"
+                f"min_replicas ({self.min_replicas}) must lie in 0..max_replicas ({self.max_replicas})"
             )
 
 
@@ -125,7 +125,7 @@ class RetirePolicy:
     admin_wait_seconds: float = 30.0
     """How long an admin port may stay silent before the pod is removed all the same; SIGTERM drains it."""
     terminating_seconds: float = 600.0
-    """A pod that terminates for longer than any grace period (540 s) sits on a lost machine; it blocks nothing."""
+    """A pod terminating for longer than any grace period (540 s) is on a lost machine; it blocks nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

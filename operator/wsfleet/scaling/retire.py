@@ -1,11 +1,11 @@
 """Taking one chosen pod out of its ReplicaSet so that it, and no other, goes, and goes empty.
 
-The order: mark -> drain -> empty or timed out -> replicas - 1. Used by scale-in and rollout alike; each look at the
-world tells where a pod stands, so nothing is remembered.
+The order: mark -> drain -> empty or timed out -> replicas - 1. Used by scale-in and rollout alike; each look
+at the world tells where a pod stands, so nothing is remembered.
 
 Which pod the ReplicaSet controller deletes is its choice: without a machine first, then pending, then not
-ready, then the lowest pod-deletion-cost (kubernetes, pkg/controller/controller_utils.go, ActivePodsWithRanks). So
-replicas are lowered only while the chosen pod is alone at the front of that order.
+ready, then the lowest pod-deletion-cost (kubernetes, pkg/controller/controller_utils.go,
+ActivePodsWithRanks). So replicas are lowered only while the chosen pod is alone at the front of that order.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from wsfleet.scaling.world import Mark, Release, Resize, SetView, StartDrain, St
 def next_retire_step(world: World, victim: NodeSample, policy: RetirePolicy, why: str) -> Step:
     """The next step of taking `victim` out; `why` is the reason shown to people.
 
-    The caller has made sure that the fleet can do without it, and that no removal is under way already; it gives
-    the victim back with `release` if not.
+    The caller has made sure that the fleet can do without it, and that no removal is under way already; it
+    gives the victim back with `release` if not.
     """
     if not victim.marked:
         return Mark(uid=victim.uid, pod=victim.name, reason=why)
@@ -61,7 +61,7 @@ def removal_under_way(world: World, victims: Iterable[NodeSample]) -> Wait | Non
 
 
 def nothing_to_lose(pod: NodeSample) -> bool:
-    """Taking this pod out takes no serving node away: it is not ready, and not because it is being emptied."""
+    """Without this pod no less is served: it is not ready, and not because it is being emptied."""
     return not pod.ready and not pod.draining
 
 
@@ -75,7 +75,7 @@ def better_victims(world: World, victim: NodeSample) -> tuple[NodeSample, ...]:
 
 
 def is_going(world: World, owner: SetView) -> bool:
-    """A removal is under way: the set has fewer replicas than pods, or its controller has not looked yet."""
+    """A removal is under way: fewer replicas than pods, or a controller that has not looked yet."""
     return not owner.settled or len(world.active_of(owner.shape)) > owner.replicas
 
 
@@ -85,8 +85,8 @@ def _drain_step(victim: NodeSample, policy: RetirePolicy, why: str) -> Step | No
     if victim.pending or victim.drain is DrainState.DRAINED:
         return None
     if _timed_out(victim, policy) or nothing_to_lose(victim):
-        # Whoever is still on a node that is not ready, SIGTERM drains. Drained by command it could not be told
-        # from a node that serves and is only being emptied, and would be given back for ever.
+        # Whoever is still on a node that is not ready, SIGTERM drains. Drained by command, it could not be
+        # told from a node that serves and is being emptied, and would be given back for ever.
         return None
     if victim.draining:
         left = "unknown" if victim.connections is None else f"{victim.connections:,}"

@@ -1,11 +1,11 @@
 """Bringing a fleet to a new shape: surge one, wait Ready, drain an old one, shrink its set, go on.
 
-One ReplicaSet a shape, and one pure function of what is there. So a spec that is reverted in the middle, an operator
-that stops anywhere and pods that die on the way all lead to the same place, with nothing remembered.
+One ReplicaSet a shape, and one pure function of what is there. So a spec that is reverted in the middle, an
+operator that stops anywhere and pods that die on the way all lead to the same place, with nothing remembered.
 
-The fleet never asks for more than one pod above its size, and no serving pod is taken while the rest would be fewer
-than that size. Until a shape has had a ready pod, it gets no more than the one surge pod, and growth goes to the
-set that is proven.
+The fleet never asks for more than one pod above its size, and no serving pod is taken while the rest would be
+fewer than that size. Until a shape has had a ready pod, it gets no more than the one surge pod, and growth
+goes to the set that is proven.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def is_rolling(world: World, policy: RolloutPolicy) -> bool:
 
 
 def next_fleet_step(world: World, policy: RolloutPolicy) -> Step:
-    """The one next step of a fleet: rollout and growth, or scale-in, never both; what the reconciler calls."""
+    """The one next step of a fleet: rollout and growth, or scale-in; never both at once."""
     if not is_rolling(world, policy):
         step = next_scale_in_step(world, policy.retire)
         if not isinstance(step, Idle):
@@ -89,7 +89,7 @@ def _go_on(world: World, victim: NodeSample, policy: RolloutPolicy) -> Step:
 
 
 def _grow(world: World, target: SetView | None) -> Step | None:
-    """Replicas for a size that has grown: to the target shape if it is proven, else to the set that serves."""
+    """Replicas for a size that has grown: to the target shape if proven, else to the set that serves."""
     unproven = target is not None and not _proven(world)
     surge = min(1, target.replicas) if target is not None and unproven else 0
     short = world.desired - (world.total - surge)
@@ -159,8 +159,8 @@ def _unready_target(world: World, target: SetView, policy: RolloutPolicy) -> Ste
         return Wait(reason=f"waiting for {slowest.name} to become ready")
     cause = "no machine takes it" if slowest.unschedulable else "it does not become ready"
     return Stalled(
-        reason=f"{slowest.name} has been waited for {waited:.0f} s, {cause}; nothing more is changed until it is "
-        "ready or the fleet's spec changes"
+        reason=f"{slowest.name} has been waited for {waited:.0f} s, {cause}; nothing more is changed until it "
+        "is ready or the fleet's spec changes"
     )
 
 

@@ -32,7 +32,7 @@ class DrainState(StrEnum):
 
 
 def figure(value: object) -> float | None:
-    """A measured figure, or None where the value can't be one: absent, not a number, NaN, infinite, negative."""
+    """A measured figure, or None where it can't be one: absent, no number, NaN, infinite, negative."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     number = float(value)
@@ -57,10 +57,10 @@ def drain_state(value: object) -> DrainState | None:
 class NodeSample:
     """One pod of the fleet with the last figures its admin port gave.
 
-    `*_seconds` are ages at the snapshot's time. `ready_seconds`, `unready_seconds`: how long it has been so; the
-    second, if not given, is the pod's age. `sample_age_seconds` None: this pod never answered.
-    `serving` is the label that the Service selects. `marked_seconds`: how long the pod has carried the mark of
-    a drain victim (annotation and pod-deletion-cost), None without a mark. `drain` None: not known.
+    `*_seconds` are ages at the snapshot's time. `ready_seconds`, `unready_seconds`: how long it has been so;
+    the second, if not given, is the pod's age. `sample_age_seconds` None: this pod never answered. `serving`
+    is the label that the Service selects. `marked_seconds`: how long the pod has carried the mark of a drain
+    victim (annotation and pod-deletion-cost), None without a mark. `drain` None: not known.
     """
 
     uid: str

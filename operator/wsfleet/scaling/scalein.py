@@ -1,9 +1,9 @@
 """Taking nodes out of a fleet one at a time without dropping anyone.
 
 A pure function of what is there: a victim carries its mark, its node says how far the drain is, and the
-ReplicaSets say what was asked of them. The order: choose -> mark (pod-deletion-cost, serving=false) -> `PUT /drain`
--> empty or timed out -> replicas - 1 -> look whether the pod that went is the one chosen. The victim is given back
-when load returns or another pod died.
+ReplicaSets say what was asked of them. The order: choose -> mark (pod-deletion-cost, serving=false) -> `PUT
+/drain` -> empty or timed out -> replicas - 1 -> look whether the pod that went is the one chosen. The victim
+is given back when load returns or another pod died.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ def _busy(look: Look) -> Iterator[Hold]:
     ]
     if emptying or leaving:
         yield Hold(HoldKind.DRAIN, f"{(emptying or leaving)[0]} is still being emptied or removed")
-    elif snapshot.replicas > look.current and not snapshot.rolling:
+    elif snapshot.replicas != look.current and not snapshot.rolling:
         yield Hold(HoldKind.DRAIN, f"the step to {number_of_nodes(look.current)} is still being carried out")
 
 
@@ -70,7 +70,7 @@ def _unsure(look: Look) -> Iterator[Hold]:
 
 
 def _headroom(look: Look) -> Iterator[Hold]:
-    """The nodes that stay, full figures for missing ones, against the headroom; for CPU in the same proportion."""
+    """The nodes that stay, missing ones as full, against the headroom; for CPU in the same proportion."""
     policy, load = look.policy, look.load
     victim = choose_victim(look.snapshot.nodes)
     rest = load.capacity - (victim is not None and not victim.unschedulable)
@@ -78,8 +78,8 @@ def _headroom(look: Look) -> Iterator[Hold]:
     if load.full_connections > rest * policy.max_connections * percent / 100:
         yield Hold(
             HoldKind.HEADROOM,
-            f"{load.full_connections:,} connections on {number_of_nodes(rest)} would be above {percent:g} % of "
-            f"{policy.max_connections:,} each",
+            f"{load.full_connections:,} connections on {number_of_nodes(rest)} would be above {percent:g} % "
+            f"of {policy.max_connections:,} each",
         )
     cpu_percent = policy.cpu.target_percent * percent / policy.connections.target_percent
     needed = nodes_for_cpu(load.full_demand, load.full_nodes, cpu_percent, look.fixed_percent)

@@ -13,7 +13,7 @@ from wsfleet.scaling.samples import NodeSample
 FULL_SHARE = 0.90
 ROOM_AGAIN_SHARE = 0.85
 FLOOR_SHARE = 0.01
-"""Nodes that differ by less than this share of WS_MAX_CONNECTIONS are alike, or tiny fleets would be steered."""
+"""Nodes that differ by less than this share of WS_MAX_CONNECTIONS are alike; tiny fleets are not steered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class LabelChange:
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """Above `high` a node loses the label, at or below `low` it gets it back; between them it keeps what it has."""
+    """Above `high` a node loses the label, up to `low` it gets it back; between them it keeps what it has."""
 
     high: float
     low: float
@@ -42,6 +42,11 @@ class _Limits:
         full = node.max_connections or self.max_connections
         return node.connections > limit or node.connections > full * share
 
+    def has_room(self, node: NodeSample) -> bool:
+        """Whether new clients may go to a node; nothing is known of one without figures."""
+        full = (node.max_connections or self.max_connections) * FULL_SHARE
+        return node.connections is not None and node.connections <= min(self.high, full)
+
 
 def steer(
     nodes: Iterable[NodeSample], max_connections: int, tolerance: float = 0.10, takeover: bool = False
@@ -49,9 +54,9 @@ def steer(
     """The serving labels that should change; none where all stand as they should.
 
     Off: victims, nodes that drain or shed; and while others have room, nodes above the mean by `tolerance` (a
-    share) or above 90 % full, the fullest first and at most half of them. Given back at half the tolerance and
-    85 %. A fleet of one gets its label back. `takeover` True (a new operator): all are given back but those that
-    are being emptied.
+    share) or above 90 % full, the fullest first and at most half of them. Given back at half the tolerance
+    and 85 %. A fleet of one gets its label back. `takeover` True (a new operator): all are given back but
+    those that are being emptied.
     """
     present = [node for node in nodes if not node.terminating]
     emptied = {node.uid for node in present if node.marked or node.draining or node.shedding}
@@ -68,7 +73,7 @@ def steer(
 
 
 def _too_full(choosable: list[NodeSample], max_connections: int, tolerance: float) -> set[str]:
-    """Nodes that should take no new clients: the fullest, at most half, only while one of the rest has room."""
+    """Nodes that should take no new clients: the fullest, at most half, while one of the rest has room."""
     known = [node.connections for node in choosable if node.connections is not None]
     if len(choosable) < 2 or not known:
         return set()
@@ -79,10 +84,12 @@ def _too_full(choosable: list[NodeSample], max_connections: int, tolerance: floa
         low=mean + max(mean * tolerance / 2, floor / 2),
         max_connections=max_connections,
     )
+    if not any(limits.has_room(node) for node in choosable):
+        return set()
     wanting = [node for node in choosable if limits.wants_off(node)]
     # Those without the label first among equals: a label that comes and goes moves nobody and costs writes.
     wanting.sort(key=lambda node: (-(node.connections or 0), node.serving, node.uid))
-    return {node.uid for node in wanting[: len(choosable) // 2]} if len(wanting) < len(choosable) else set()
+    return {node.uid for node in wanting[: len(choosable) // 2]}
 
 
 def _reason(node: NodeSample, emptied: bool, serving: bool) -> str:

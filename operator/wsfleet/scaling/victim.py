@@ -10,9 +10,9 @@ from wsfleet.scaling.samples import NodeSample
 def victim_order(pod: NodeSample, replaced: bool) -> tuple[bool, bool, bool, bool, bool, float, float, str]:
     """The sort key of `choose_victim`; the first of the order goes.
 
-    Being replaced anyway, not ready (one that no machine takes before one that is only starting), on a cordoned
-    machine, fewest connections (missing counts as full), youngest, and last the uid, so that two looks at the
-    same fleet choose the same pod.
+    Being replaced anyway, not ready (one that no machine takes before one that is only starting), on a
+    cordoned machine, fewest connections (missing counts as full), youngest, and last the uid, so that two
+    looks at the same fleet choose the same pod.
     """
     connections = float("inf") if pod.connections is None else float(pod.connections)
     return (

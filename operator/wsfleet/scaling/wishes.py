@@ -69,17 +69,18 @@ def connections_wish(look: Look) -> Wish:
 def cpu_window(policy: CpuTrigger, buckets: tuple[CpuBucket, ...], now: float) -> CpuWindow | None:
     """The window as it stands, None without a sample in it.
 
-    Sustained means: seen since the start of the window, in at least half of it (young nodes and missing figures
-    leave gaps that neither count nor reset), and above the target in the policy's share of the samples.
+    Sustained means: seen since the start of the window, in at least half of it (young nodes and missing
+    figures leave gaps that neither count nor reset), and above the target in the policy's share of the
+    samples.
     """
     length = cpu_bucket_seconds(policy.sustained_seconds)
-    start = now - policy.sustained_seconds - length
-    window = [one for one in buckets if start < one.start <= now]
+    start = now - policy.sustained_seconds
+    window = [one for one in buckets if start - length < one.start <= now]
     if not window:
         return None
     samples = sum(one.samples for one in window)
     share = sum(one.above for one in window) / samples
-    seen_long = window[0].start <= now - policy.sustained_seconds + length
+    seen_long = buckets[0].start <= start
     seen_enough = len(window) * length >= policy.sustained_seconds / 2
     recent = [one for one in window if one.start > now - RECENT_SECONDS] or window[-1:]
     taken = sum(one.samples for one in recent)

@@ -113,7 +113,8 @@ class StartDrain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """Take a victim back: `DELETE /drain` where it drains (`cancel_drain`), then clear cost, mark, give the label.
+    """Take a victim back: `DELETE /drain` where it drains (`cancel_drain`), then clear cost, mark, give the
+    label.
 
     In that order: a mark that is still there brings the release again after a crash.
     """

@@ -1,0 +1,51 @@
+"""Policies from the resource."""
+
+from __future__ import annotations
+
+from wsfleet.api import WsFleetSpec
+from wsfleet.scaling.from_spec import policy_from_spec, rollout_policy_from_spec
+from wsfleet.sizing import Inputs, make_plan
+
+PLAN = make_plan(Inputs())
+SMALLEST = {"nats": {"url": "nats://nats:4222"}}
+
+
+def spec(**more: object) -> WsFleetSpec:
+    return WsFleetSpec.model_validate(SMALLEST | more)
+
+
+def test_the_seeds_numbers_are_the_defaults() -> None:
+    policy = policy_from_spec(spec(autoscaling={"maxReplicas": 20}), PLAN)
+    assert policy.autoscaling
+    assert (policy.min_replicas, policy.max_replicas) == (1, 20)
+    assert policy.max_connections == PLAN.settings.max_connections
+    assert policy.connections.target_percent == 80
+    assert (policy.cpu.target_percent, policy.cpu.sustained_seconds) == (60, 300)
+    assert (policy.rejections.per_minute, policy.rejections.sustained_seconds) == (10, 30)
+    assert (policy.scale_down.stabilization_seconds, policy.scale_down.headroom_percent) == (300, 70)
+
+
+def test_without_autoscaling_the_spec_says_the_size() -> None:
+    policy = policy_from_spec(spec(replicas=3), PLAN, paused_scale_in=True)
+    assert not policy.autoscaling
+    assert policy.replicas == 3
+    assert policy.paused_scale_in
+
+
+def test_a_pause_by_spec_or_by_annotation() -> None:
+    auto = {"maxReplicas": 2, "paused": True}
+    assert policy_from_spec(spec(autoscaling=auto), PLAN).paused
+    assert policy_from_spec(spec(autoscaling={"maxReplicas": 2}), PLAN, paused=True).paused
+    assert not policy_from_spec(spec(autoscaling={"maxReplicas": 2}), PLAN).paused
+
+
+def test_how_nodes_are_replaced() -> None:
+    policy = rollout_policy_from_spec(
+        spec(
+            drain={"delaySeconds": 5, "timeoutSeconds": 60},
+            rollout={"progressDeadlineSeconds": 120, "revisionHistoryLimit": 1},
+        )
+    )
+    assert policy.progress_deadline_seconds == 120
+    assert policy.revision_history_limit == 1
+    assert (policy.retire.delay_seconds, policy.retire.timeout_seconds) == (5, 60)
