@@ -8,15 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import choice, lifecycle
+from tests.cluster import choice, lifecycle, traffic
 from tests.cluster.client import Client
 from tests.cluster.places import REPOSITORY, Places
+from tests.cluster.release import CHART, NATS_URL, RELEASE, SYSTEM_NAMESPACE, install_chart
 from tests.cluster.shell import ClusterError, say
 
-CHART = REPOSITORY / "helm/wsfleet"
 SAMPLE = CHART / "samples/fleet.yaml"
-RELEASE = "wsfleet"
-SYSTEM_NAMESPACE = "wsfleet-system"
 FLEET = "odin"
 """The name of the fleet in the sample."""
 FLEET_NAMESPACE = "default"
@@ -62,19 +60,7 @@ def have_images(demo: Demo) -> str:
 
 
 def install(demo: Demo) -> str:
-    images = demo.client.images
-    values = {
-        "operator.image": images["operator"],
-        "node.image": images["wsnode"],
-        "nats.enabled": "true",
-        "nats.image": images["nats"],
-    }
-    settings = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
-    where = ("--namespace", SYSTEM_NAMESPACE, "--create-namespace")
-    options = ["--wait", "--timeout", "120s"]
-    if demo.client.places is not None:
-        options.append("--take-ownership")  # tests may have applied the CRD to this cluster by hand
-    demo.client.helm("upgrade", "--install", RELEASE, str(CHART), *where, *options, *settings)
+    install_chart(demo.client)
     return f"release {RELEASE} in {SYSTEM_NAMESPACE}"
 
 
@@ -91,12 +77,24 @@ def await_fleet(demo: Demo) -> str:
     return FLEET
 
 
+def start_traffic(demo: Demo) -> str:
+    made = traffic.objects(demo.client.images["wsnode"], FLEET, FLEET_NAMESPACE, NATS_URL)
+    demo.client.apply(*made, namespace=FLEET_NAMESPACE)
+    return f"{traffic.MESSAGES_PER_SECOND} messages a second to {traffic.CONNECTIONS:,} clients, as they come"
+
+
+def watch(demo: Demo) -> str:
+    return traffic.watch(demo.client, FLEET, FLEET_NAMESPACE)
+
+
 STEPS: Sequence[Step] = (
     Step("a Kubernetes cluster", have_cluster, "`make down` clears all, then try again"),
     Step("the images of operator, node and NATS", have_images),
     Step("operator and NATS, by Helm", install, f"kubectl -n {SYSTEM_NAMESPACE} describe pods"),
     Step("the sample fleet, by kubectl apply", apply_fleet),
     Step("the fleet is Ready", await_fleet, f"kubectl describe wsf {FLEET}; kubectl get pods,events"),
+    Step("a publisher and clients", start_traffic),
+    Step("the fleet grows, since more than 8,000 clients come", watch, "kubectl get pods,events"),
 )
 
 
@@ -118,6 +116,30 @@ def main(places: Places) -> None:
     """What ``make up`` runs."""
     demo = Demo(places, os.environ)
     run(demo)
+    print(farewell(demo))
+
+
+def farewell(demo: Demo) -> str:
+    """What to try next, in lines to copy."""
     programs = Path(demo.client.kubectl_path).parent
-    print(f"\nTo go on by hand:\n  export KUBECONFIG={demo.client.kubeconfig} PATH={programs}:$PATH")
-    print("  kubectl get wsf -w")
+    settings = '{"spec":{"overrides":{"maxConnections":12000}}}'
+    tries = [
+        ("by hand from here on", f"export KUBECONFIG={demo.client.kubeconfig} PATH={programs}:$PATH"),
+        ("the fleet, as it changes", "kubectl get wsf -w"),
+        ("why it has this size", f"kubectl describe wsf {FLEET}"),
+        ("what the clients see", f"kubectl logs -f deployment/{traffic.CLIENTS}"),
+        (
+            "a limit changed live: no client is closed",
+            f"kubectl patch wsf {FLEET} --type=merge -p '{settings}'",
+        ),
+        (
+            "clients leave: after five quiet minutes a node is drained",
+            f"kubectl scale deployment/{traffic.CLIENTS} --replicas=0",
+        ),
+        ("a size for your own load", ".venv/bin/wsfleet plan --instance e2-standard-2 --users 100000"),
+    ]
+    if demo.client.places is not None:
+        address = demo.client.service_address(FLEET, FLEET_NAMESPACE)
+        tries.insert(3, ("a channel, live", f".venv/bin/wsnode tail ws://{address}/ws BTC.trade"))
+        tries.append(("the end: all of it removed", "make down"))
+    return "\nTo try next:\n" + "\n".join(f"  # {what}\n  {command}" for what, command in tries)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from tests.cluster.release import RELEASE, SYSTEM_NAMESPACE, install_chart
 from tests.support.cluster import Client
 
-CHART = Path(__file__).parents[2] / "helm/wsfleet"
-RELEASE = "wsfleet"
-SYSTEM_NAMESPACE = "wsfleet-system"
 OPERATOR = "deployment/wsfleet-operator"
 NATS_SERVICE = "wsfleet-nats"
 _WHERE = ("--namespace", SYSTEM_NAMESPACE)
@@ -20,18 +17,7 @@ _WHERE = ("--namespace", SYSTEM_NAMESPACE)
 def installed_chart(cluster: Client) -> Iterator[None]:
     """The release as `make up` names it: brought to this tree where it is there, else gone at the end."""
     was_there = RELEASE in cluster.helm("list", *_WHERE, "--short").split()
-    images = cluster.images
-    values = {
-        "operator.image": images["operator"],
-        "node.image": images["wsnode"],
-        "nats.enabled": "true",
-        "nats.image": images["nats"],
-    }
-    settings = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
-    cluster.helm(
-        *("upgrade", "--install", RELEASE, str(CHART), *_WHERE, "--create-namespace"),
-        *("--wait", "--timeout", "120s", *settings),
-    )
+    install_chart(cluster)
     # An image by the same name may have new content: what runs must be this tree's.
     cluster.kubectl("rollout", "restart", OPERATOR, *_WHERE)
     cluster.kubectl("rollout", "status", OPERATOR, *_WHERE, "--timeout=120s")
