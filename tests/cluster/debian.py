@@ -139,10 +139,11 @@ def write_users(root: Path) -> None:
     (root / "etc/group").write_text("".join(f"{name}:x:{number}:\n" for name, number in USERS.items()))
 
 
-def compile_bytecode(root: Path, folder: Path, installed_as: str) -> None:
+def compile_bytecode(root: Path, folder: Path, installed_as: str, skip: str = "^$") -> None:
     """Compile ``folder`` with the base's own Python, so that a read-only container starts without compiling.
 
-    The byte code is "unchecked": no times are compared, so layers can be packed without any.
+    Paths that match ``skip`` are left out. The byte code is "unchecked": no times are compared, so layers can
+    be packed without any.
     """
     libraries = root / "usr/lib/x86_64-linux-gnu"
     interpreter = (
@@ -151,7 +152,7 @@ def compile_bytecode(root: Path, folder: Path, installed_as: str) -> None:
         libraries,
         root / "usr/bin/python3.11",
     )
-    options = ("-q", "--invalidation-mode", "unchecked-hash", "-s", folder, "-p", installed_as)
+    options = ("-q", "--invalidation-mode", "unchecked-hash", "-x", skip, "-s", folder, "-p", installed_as)
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     command = [str(word) for word in (*interpreter, "-m", "compileall", *options, folder)]
     # Files for other Pythons (templates, newer syntax) do not compile; that is no error.

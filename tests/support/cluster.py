@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from dataclasses import dataclass, field
+from typing import TextIO
 
 from tests.cluster import choice, lifecycle, ruin
 from tests.cluster.client import Client, CommandError
@@ -36,11 +38,16 @@ class SessionCluster:
     """Whether this session started it, and so ends it."""
     client: Client | None = None
     failure: ClusterError | None = None
+    users: TextIO | None = None
+    """Locked by each session that uses the cluster: the one that started it may end before the others."""
 
     def raise_once(self) -> None:
         """Raise the cluster; a failure is kept for the tests that need it, and not tried again."""
         if self.client is not None or self.failure is not None:
             return
+        self.places.cache.mkdir(parents=True, exist_ok=True)
+        self.users = (self.places.cache / "cluster.users").open("w")
+        fcntl.flock(self.users, fcntl.LOCK_SH)
         try:
             self.client, self.started = choice.use(self.places)
         except ClusterError as error:
@@ -61,8 +68,18 @@ class SessionCluster:
         self.client = choice.local_client(self.places)
 
     def close(self) -> list[str]:
-        """End the cluster if this session started it; what is left over."""
-        return lifecycle.down(self.places) if self.started else []
+        """End the cluster if this session started it and no other uses it; what is left over."""
+        if self.users is None:
+            return []
+        with self.users:
+            if not self.started:
+                return []
+            try:
+                fcntl.flock(self.users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print("the cluster stays: other tests use it")
+                return []
+            return lifecycle.down(self.places)
 
 
 def new_namespace(client: Client) -> str:

