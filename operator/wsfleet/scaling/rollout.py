@@ -140,9 +140,10 @@ def _retire_one(world: World, policy: RolloutPolicy) -> Step:
 
 def _candidates(world: World, policy: RolloutPolicy) -> list[NodeSample]:
     """Old pods in the order in which they go; those of a shape that serves nobody first."""
-    standing = {one.shape for one in world.sets if one.replicas and not is_going(world, one)}
+    standing = [one.shape for one in world.sets if one.replicas and not is_going(world, one)]
+    serving = {shape for shape in standing if _ready_pods(world, shape)}
     pods = [pod for pod in world.active if _outdated(world, policy, pod) and pod.shape in standing]
-    return sorted(pods, key=lambda pod: (_ready_pods(world, pod.shape) > 0, _order(pod)))
+    return sorted(pods, key=lambda pod: (pod.shape in serving, _order(pod)))
 
 
 def _unready_target(world: World, target: SetView, policy: RolloutPolicy) -> Step | None:
@@ -159,8 +160,8 @@ def _unready_target(world: World, target: SetView, policy: RolloutPolicy) -> Ste
         return Wait(reason=f"waiting for {slowest.name} to become ready")
     cause = "no machine takes it" if slowest.unschedulable else "it does not become ready"
     return Stalled(
-        reason=f"{slowest.name} has been waited for {waited:.0f} s, {cause}; nothing more is changed until it "
-        "is ready or the fleet's spec changes"
+        reason=f"{slowest.name} has been waited for {waited:.0f} s, {cause}; nothing more is changed "
+        "until it is ready or the fleet's spec changes"
     )
 
 
