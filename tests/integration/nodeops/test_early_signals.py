@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import nats
+import pytest
 
 from tests.support.node_process import SERVE, clean_environ, node
 from wsnode.embedded import EmbeddedNats
@@ -94,6 +96,38 @@ def test_it_is_heeded_also_where_there_is_no_default_action(tmp_path: Path) -> N
     assert process.returncode == 0
     assert output == "last added\nfirst added\n"
     assert errors == "while stopping: division by zero\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare(1)")
+def test_it_is_heeded_as_process_1_of_a_container(tmp_path: Path) -> None:
+    source = random.Random(1)
+    for moment in (0.0, source.uniform(0, 1), source.uniform(1, LATEST_SECONDS)):
+        with (tmp_path / "log").open("wb") as log:
+            container = subprocess.Popen(
+                ["unshare", "--pid", "--fork", "--kill-child", "--", sys.executable, "-m", "wsnode", "serve"],
+                env=clean_environ(**{**SERVE, "NATS_URL": "nats://127.0.0.1:1"}),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            (node_pid,) = wait_for_children(container.pid)
+            wait_for_handler(node_pid)
+            time.sleep(moment)
+            os.kill(node_pid, signal.SIGTERM)
+            assert container.wait(END_SECONDS) == 0, (tmp_path / "log").read_text()
+        finally:
+            container.kill()
+            container.wait()
+
+
+def wait_for_children(pid: int) -> list[int]:
+    deadline = time.monotonic() + END_SECONDS
+    while time.monotonic() < deadline:
+        if found := children_of(pid):
+            return found
+        time.sleep(0.005)
+    raise AssertionError("no child process")
 
 
 async def test_another_command_dies_of_sigterm_as_usual() -> None:
