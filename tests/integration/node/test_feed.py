@@ -19,8 +19,13 @@ from wsnode.node import Node
 
 def _hold(node: Node, paused: bool) -> None:
     """As a CPU figure above (or again below) its pause threshold would."""
-    node._admission.paused = lambda percent: paused  # type: ignore[method-assign]
+    node._admission.paused = lambda percent: paused  # type: ignore[assignment,method-assign]
     node.feed_reader.pause(paused)
+
+
+def _abort(client: Any) -> None:
+    """Ends the node's connection to the broker without a word."""
+    client._transport._io_writer.transport.abort()
 
 
 async def _data(client: WsClient, count: int) -> list[dict[str, Any]]:
@@ -135,7 +140,7 @@ async def test_a_stream_made_again_is_told_and_read_from_its_start(nats_server: 
         await broker.jetstream().delete_stream(STREAM)
         await nats_server.create_stream()
         await nats_server.publish(("A.b", b"3"))
-        told = []
+        told: list[dict[str, Any]] = []
         while not told or ":" not in told[-1]["type"]:
             told.append(await client.message())
         by_type = {message["type"]: message for message in told}
@@ -245,23 +250,22 @@ async def test_two_nodes_say_the_same_of_one_stream(nats_server: NatsServer) -> 
 
 
 async def test_the_consumer_of_a_vanished_node_goes_by_itself(nats_server: NatsServer) -> None:
-    async with nats_server.client() as broker:
-        async with running_node(node_settings(nats_server.url)) as node:
-            jetstream = broker.jetstream()
-            (consumer,) = await jetstream.consumers_info(STREAM)
-            config = consumer.config
-            assert config is not None
-            assert (config.num_replicas, config.mem_storage, config.ack_policy) == (1, True, "none")
-            assert consumer.name.startswith("ws-server-node-a-")
-            # As a vanished node would: nobody says goodbye to the broker.
-            pull = node.feed_reader._pull
-            assert pull is not None
-            pull._client._transport._io_writer.transport.abort()
-            _hold(node, True)
-            started = time.monotonic()
-            while any(c.name == consumer.name for c in await jetstream.consumers_info(STREAM)):
-                assert time.monotonic() - started < INACTIVE_SECONDS + 10
-                await asyncio.sleep(0.2)
+    async with nats_server.client() as broker, running_node(node_settings(nats_server.url)) as node:
+        jetstream = broker.jetstream()
+        (consumer,) = await jetstream.consumers_info(STREAM)
+        config = consumer.config
+        assert config is not None
+        assert (config.num_replicas, config.mem_storage, config.ack_policy) == (1, True, "none")
+        assert consumer.name.startswith("ws-server-node-a-")
+        # As a vanished node would: nobody says goodbye to the broker.
+        pull = node.feed_reader._pull
+        assert pull is not None
+        _abort(pull._client)
+        _hold(node, True)
+        started = time.monotonic()
+        while any(c.name == consumer.name for c in await jetstream.consumers_info(STREAM)):
+            assert time.monotonic() - started < INACTIVE_SECONDS + 10
+            await asyncio.sleep(0.2)
 
 
 async def test_a_rate_limits_what_is_read_a_second(nats_server: NatsServer) -> None:

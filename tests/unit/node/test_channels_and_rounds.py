@@ -1,0 +1,102 @@
+"""Who listens to what, and who gets which bytes in a round."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsnode.channels import Channels
+from wsnode.links import Link
+from wsnode.ring import Message
+from wsnode.rounds import ROUND_BYTES, ROUND_MESSAGES, Announcement, Job, add_parts, take_round
+
+
+def _links(count: int) -> list[Link]:
+    return [Link(fd, 0, None) for fd in range(count)]
+
+
+def _message(seq: int, channel: str, size: int = 5) -> Message:
+    return Message(seq, 0, "a:b", channel, 0, b"1" * size)
+
+
+def test_subscribing_is_idempotent_and_leaving_leaves_nothing() -> None:
+    channels: Channels[Link] = Channels()
+    one, two = _links(2)
+    channels.subscribe(one, ["A", "B"])
+    channels.subscribe(one, ["B", "C"])
+    channels.subscribe(two, ["B"])
+    assert one.channels == ("A", "B", "C")
+    assert channels.subscribers("B") == {one, two}
+    channels.unsubscribe(one, ["A", "X"])
+    assert one.channels == ("B", "C")
+    assert channels.subscribers("A") == frozenset()
+    channels.leave(one)
+    channels.leave(two)
+    assert (len(channels), one.channels) == (0, ())
+
+
+def test_a_round_takes_what_waits_up_to_an_announcement() -> None:
+    channels: Channels[Link] = Channels()
+    (link,) = _links(1)
+    channels.subscribe(link, ["A"])
+    line: deque[Job] = deque(
+        [_message(1, "A"), _message(2, "B"), Announcement(lambda: b""), _message(3, "A")]
+    )
+    taken, frames = take_round(line, channels)
+    assert [message.seq for message in taken.messages] == [1, 2]
+    assert [message.seq for message in taken.heard] == [1]
+    assert list(frames) == ["A"]
+    assert len(line) == 2
+
+
+def test_a_round_is_bounded_in_bytes_and_messages() -> None:
+    channels: Channels[Link] = Channels()
+    (link,) = _links(1)
+    channels.subscribe(link, ["A"])
+    line: deque[Job] = deque(_message(seq, "A", 1000) for seq in range(1, 200))
+    taken, frames = take_round(line, channels)
+    assert sum(map(len, frames["A"])) < ROUND_BYTES + 1100
+    assert len(taken.messages) < 60
+    line = deque(_message(seq, "quiet") for seq in range(1, 2000))
+    assert len(take_round(line, channels)[0].messages) == ROUND_MESSAGES
+
+
+@given(
+    st.lists(st.sampled_from("ABCD"), max_size=30),
+    st.lists(st.sets(st.sampled_from("ABCD")), max_size=8),
+    st.sampled_from([b"", b"tail"]),
+)
+def test_everyone_gets_its_own_in_order_and_nobody_anything_else(
+    published: list[str], wishes: list[set[str]], tail: bytes
+) -> None:
+    channels: Channels[Link] = Channels()
+    links = _links(len(wishes))
+    for link, wish in zip(links, wishes, strict=True):
+        channels.subscribe(link, sorted(wish))
+    line: deque[Job] = deque(_message(seq, channel) for seq, channel in enumerate(published, 1))
+    got: dict[int, bytes] = dict.fromkeys(range(len(links)), b"")
+    expected = dict(got)
+    while line:
+        taken, frames = take_round(line, channels)
+        by_seq = dict(zip([m.seq for m in taken.heard], _in_order(taken.heard, frames), strict=True))
+        reached: set[Link] = set()
+        if frames:
+            reached = add_parts(taken, frames, channels, tail)
+        written: set[Link] = set()
+        for part in taken.parts:
+            for index, link in enumerate(part.links):
+                assert link not in written  # one write a client
+                written.add(link)
+                got[link.fd] += b"".join(part.own[index]) if part.own else part.data
+        assert not tail or reached == written
+        for link in links:
+            mine = [by_seq[m.seq] for m in taken.heard if m.channel in link.channels]
+            expected[link.fd] += b"".join(mine) + (tail if mine else b"")
+    assert got == expected
+
+
+def _in_order(heard: list[Message], frames: dict[str, list[bytes]]) -> list[bytes]:
+    queues = {channel: iter(queue) for channel, queue in frames.items()}
+    return [next(queues[message.channel]) for message in heard]
