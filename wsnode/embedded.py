@@ -7,6 +7,7 @@ that goes away with it. Not for production: one server, its data lost at the end
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import shutil
@@ -18,12 +19,16 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 START_SECONDS = 15.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _ANY_PORT = -1
 _LOOPBACK = "127.0.0.1"
+_DIRECTORY_PREFIX = "wsnode-nats-"
+_LOCK_NAME = "in-use"
+_YOUNG_SECONDS = 60.0
 
 
 class EmbeddedNatsError(Exception):
@@ -43,6 +48,7 @@ class EmbeddedNats:
         self._port = port if port and _is_free(port) else _ANY_PORT
         self._directory: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[bytes] | None = None
 
     def spawn(self) -> None:
         """Starts the server without waiting for it.
@@ -51,7 +57,10 @@ class EmbeddedNats:
             EmbeddedNatsError: the package is not installed, or the program won't run.
         """
         program = find_server()
-        self._directory = Path(tempfile.mkdtemp(prefix="wsnode-nats-"))
+        _remove_leftovers()
+        self._directory = Path(tempfile.mkdtemp(prefix=_DIRECTORY_PREFIX))
+        self._lock = (self._directory / _LOCK_NAME).open("wb")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         arguments = [program, "-a", _LOOPBACK, "-p", str(self._port), "-js"]
         arguments += ["-sd", str(self._directory / "store"), "--ports_file_dir", str(self._directory)]
         with self._log.open("wb") as log:
@@ -105,6 +114,9 @@ class EmbeddedNats:
         directory, self._directory = self._directory, None
         if directory is not None:
             shutil.rmtree(directory, ignore_errors=True)
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
 
     @property
     def pid(self) -> int:
@@ -151,6 +163,20 @@ def wanted_port(nats_url: str) -> int:
         return (parts.port or 0) if parts.hostname in (_LOOPBACK, "localhost") else 0
     except ValueError:
         return 0
+
+
+def _remove_leftovers() -> None:
+    """Removes the data of brokers whose node was killed: nobody holds their lock any more."""
+    for directory in Path(tempfile.gettempdir()).glob(_DIRECTORY_PREFIX + "*"):
+        try:
+            # A young one may be about to take its lock.
+            if time.time() - directory.stat().st_mtime < _YOUNG_SECONDS:
+                continue
+            with (directory / _LOCK_NAME).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(directory, ignore_errors=True)
+        except OSError:  # in use, somebody else's, or gone already
+            continue
 
 
 def _is_free(port: int) -> bool:

@@ -123,6 +123,25 @@ def test_it_dies_with_a_killed_node(tmp_path: Path) -> None:
     assert not is_alive(broker)
 
 
+def test_what_a_killed_node_left_behind_is_removed_by_the_next(tmp_path: Path) -> None:
+    running = started()
+    (used,) = tmp_path.iterdir()
+    killed, young, foreign = (tmp_path / f"wsnode-nats-{name}" for name in ("killed", "young", "foreign"))
+    for directory in (killed, young, foreign):
+        directory.mkdir()
+        if directory is not foreign:
+            (directory / "in-use").touch()
+    for directory in (used, killed, foreign):
+        os.utime(directory, (0, 0))
+    next_one = started()
+    assert used.exists()
+    assert not killed.exists()
+    assert young.exists()
+    assert foreign.exists()
+    next_one.stop()
+    running.stop()
+
+
 def is_alive(pid: int) -> bool:
     """Running, and not just waiting to be reaped."""
     try:
