@@ -60,7 +60,7 @@ class Operator:
             options=self.options,
             optional_kinds=optional,
         )
-        self._reconciler = FleetReconciler(self._context)
+        self._reconciler = FleetReconciler(self._context, self._vanished)
         self._workers = Workers(
             self._reconciler.look, self.options.reconcile_seconds, self._reconciler.failed
         )
@@ -94,7 +94,7 @@ class Operator:
         key = (namespace_of(fleet), name_of(fleet))
         if event == "DELETED":
             self._workers.remove(key)
-            self._reconciler.gone(fleet)
+            self._reconciler.gone(key)
         elif self._reconciler.take(fleet):
             self._workers.add(key)
         self.metrics.fleets.set(len(self._workers.keys()))
@@ -107,6 +107,13 @@ class Operator:
         if self._scheduler is not None and self._scheduler.done():
             stuck.append("the scheduler")
         return "no turn for minutes: " + ", ".join(stuck) if stuck else ""
+
+    def _vanished(self, key: Key) -> None:
+        """A look found that its fleet is gone."""
+        if self._workers is not None and self._reconciler is not None:
+            # After the look that asks for it: it would be cancelled with its worker.
+            asyncio.get_running_loop().call_soon(self._workers.remove, key)
+            self._reconciler.gone(key)
 
     def _poke(self, key: Key) -> None:
         if self._workers is not None:

@@ -80,8 +80,9 @@ def test_a_message_goes_from_nats_to_a_client_through_the_service(release: Clien
 def test_a_bad_fleet_is_refused_by_kubectl_apply_with_the_fields_path(
     release: Client, namespace: str, name: str, spec: dict[str, Any], path: str
 ) -> None:
+    document = json.dumps(wsfleet(name, **spec))
     with pytest.raises(CommandError) as refused:
-        release.apply(wsfleet(name, **spec), namespace=namespace)
+        release.kubectl("apply", "--namespace", namespace, "--filename", "-", input=document)
     assert path in refused.value.stderr
 
 
@@ -147,7 +148,7 @@ def test_kubectl_scale_brings_a_node_up_and_down_by_draining_it(release: Client,
         assert all(client.alive() for client in connected if client.node == left)
         again = open_client(address)
         assert again.node == left
-        again.connection.close()
+        again.close()
     release.wait(
         "the fleet at rest",
         lambda: status_of(release, "odin", namespace).get("phase") == "Running",
@@ -180,7 +181,7 @@ class Knocker:
             try:
                 client = open_client(self._address, 5.0)
                 self.served.add(client.node)
-                client.connection.close()
+                client.close()
             except Exception as exc:  # whatever kept a client out counts
                 self.failures.append(f"{type(exc).__name__}: {exc}")
 

@@ -24,9 +24,14 @@ ROUTE_SECONDS = 20.0
 class FleetClient:
     """One connection; the node told its name in hello."""
 
-    def __init__(self, connection: ClientConnection) -> None:
-        self.connection = connection
+    def __init__(self, address: str, seconds: float) -> None:
+        self._stack = ExitStack()
+        opening = connect(f"ws://{address}/ws", open_timeout=seconds, close_timeout=2)
+        self.connection: ClientConnection = self._stack.enter_context(opening)
         self.node = str(self.next_of("hello")["node"])
+
+    def close(self) -> None:
+        self._stack.close()
 
     def next_of(self, type_: str, seconds: float = ANSWER_SECONDS) -> dict[str, Any]:
         """The next message of a type; others are passed over."""
@@ -66,7 +71,7 @@ class FleetClient:
 
 def open_client(address: str, seconds: float = OPEN_SECONDS) -> FleetClient:
     """A client of the Service; raises OSError, TimeoutError or InvalidHandshake if it does not get in."""
-    return FleetClient(connect(f"ws://{address}/ws", open_timeout=seconds, close_timeout=2))
+    return FleetClient(address, seconds)
 
 
 @contextmanager
@@ -83,7 +88,7 @@ def clients(address: str, number: int) -> Iterator[list[FleetClient]]:
                     raise
                 time.sleep(0.2)
                 continue
-            stack.callback(client.connection.close)
+            stack.callback(client.close)
             found.append(client)
         yield found
 

@@ -39,15 +39,15 @@ class Applier:
         self._client = client
         self._settled: dict[tuple[str, str, str], tuple[str, str]] = {}
 
-    async def ensure(self, wanted: Object, seen: Object | None) -> Object | None:
-        """Apply `wanted` if it is not what is `seen`; the object as written, or None if nothing was to do.
+    async def ensure(self, marked: Object, seen: Object | None) -> Object | None:
+        """Apply `marked` if it is not what is `seen`; the object as written, or None if nothing was to do.
 
-        `wanted` is not changed. An object that still differs after an apply (an admission webhook that
-        has its own mind) is not applied again until one of the two sides changes.
+        `marked` is what is wanted, with its hash (see `mark`). An object that still differs after an
+        apply (an admission webhook that has its own mind) is not applied again until one of the two
+        sides changes.
         """
-        digest = content_hash(wanted)
-        key = (wanted["kind"], namespace_of(wanted), name_of(wanted))
-        marked = with_annotation(wanted, APPLIED_HASH, digest)
+        digest = marked["metadata"]["annotations"][APPLIED_HASH]
+        key = (marked["kind"], namespace_of(marked), name_of(marked))
         if seen is not None:
             place = difference(marked, seen)
             if place is None:
@@ -66,6 +66,11 @@ class Applier:
         """A fleet is gone."""
         for key in [k for k in self._settled if k[1] == namespace and k[2].startswith(name_prefix)]:
             del self._settled[key]
+
+
+def mark(wanted: Object) -> Object:
+    """A copy of an object with the hash of its content in an annotation."""
+    return with_annotation(wanted, APPLIED_HASH, content_hash(wanted))
 
 
 def content_hash(obj: Mapping[str, Any]) -> str:

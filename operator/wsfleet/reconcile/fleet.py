@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +14,20 @@ from wsfleet.kube.kinds import REPLICASET, WSFLEET, Object, name_of, namespace_o
 from wsfleet.kube.reflector import Key
 from wsfleet.kube.trim import trim_metadata
 from wsfleet.reconcile.context import Context, FleetState
-from wsfleet.reconcile.document import problem_document, status_document
-from wsfleet.reconcile.findings import all_findings, phase_of, problem_findings
-from wsfleet.reconcile.objects import ensure_objects, ensure_template, ensure_token, missing_secret
+from wsfleet.reconcile.document import status_document
+from wsfleet.reconcile.findings import all_findings, phase_of
+from wsfleet.reconcile.objects import (
+    ensure_objects,
+    ensure_template,
+    ensure_token,
+    is_new,
+    missing_secret,
+)
 from wsfleet.reconcile.observe import Observed, observe
 from wsfleet.reconcile.prepare import Prepared, Problem, fingerprint, image_of, prepare
 from wsfleet.reconcile.settings import hurry_kubelets
 from wsfleet.reconcile.steps import Actor
+from wsfleet.reconcile.telling import show_failure, tell, tell_problem
 from wsfleet.resources import names
 from wsfleet.scaling import (
     Decision,
@@ -33,7 +40,6 @@ from wsfleet.scaling import (
     next_fleet_step,
     steer,
 )
-from wsfleet.status import merge_conditions, seconds_until_write
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +51,9 @@ _BLIPS = 3
 class FleetReconciler:
     """Looks at fleets; holds each one's last object and what this process remembers of it."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, vanished: Callable[[Key], None] = lambda key: None) -> None:
         self._context = context
+        self._vanished = vanished
         self._fleets: dict[Key, Object] = {}
         self._states: dict[Key, FleetState] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,13 +67,13 @@ class FleetReconciler:
         watched = ("uid", "generation", "annotations", "deletionTimestamp")
         return any(old["metadata"].get(name) != fleet["metadata"].get(name) for name in watched)
 
-    def gone(self, fleet: Object) -> None:
+    def gone(self, key: Key) -> None:
         """A fleet is deleted: forget it. Its objects go by their owner references."""
-        key = (namespace_of(fleet), name_of(fleet))
-        self._fleets.pop(key, None)
+        fleet = self._fleets.pop(key, None)
         self._states.pop(key, None)
         self._context.applier.forget(*key)
-        self._context.events.forget(fleet["metadata"]["uid"])
+        if fleet is not None:
+            self._context.events.forget(fleet["metadata"]["uid"])
         self._context.metrics.forget(*key)
         logger.info("%s/%s: deleted", *key)
 
@@ -86,7 +93,10 @@ class FleetReconciler:
             logger.error("%s/%s: the look failed", *key, exc_info=exc)
         if isinstance(exc, UnavailableError) and failures < _BLIPS:
             return  # an API server that restarts says nothing about the fleet
-        task = asyncio.create_task(self._show_failure(key, exc))
+        fleet = self._fleets.get(key)
+        if fleet is None or state is None:
+            return
+        task = asyncio.create_task(show_failure(self._context, fleet, state, exc))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -116,13 +126,17 @@ class FleetReconciler:
         prepared = self._prepare(key, fleet, state)
         if isinstance(prepared, Problem):
             seen = await observe(self._context, key, state)
-            return await self._tell_problem(key, fleet, state, seen, prepared)
+            return await tell_problem(self._context, fleet, state, seen, prepared)
+        if is_new(self._context, prepared) and not await self._is_there(fleet):
+            logger.info("%s/%s: gone, and nobody told", *key)
+            self._vanished(key)
+            return None
         await ensure_token(self._context, state, prepared)
         await ensure_objects(self._context, prepared)
         problem = await missing_secret(self._context, state, prepared)
         seen = await observe(self._context, key, state)
         if problem is not None:
-            return await self._tell_problem(key, fleet, state, seen, problem)
+            return await tell_problem(self._context, fleet, state, seen, problem)
         await ensure_template(self._context, prepared)
         await hurry_kubelets(self._context, key, seen, prepared.settings_hash)
         decision, world = self._decide(fleet, state, prepared, seen)
@@ -132,8 +146,22 @@ class FleetReconciler:
         phase = phase_of(findings, seen, decision, is_rolling(world, prepared.rollout))
         new = status_document(prepared, seen, decision, state.history, findings, phase, state.status)
         self._measure(key, new)
-        wait = await self._tell(fleet, state, new)
-        return min(_AGAIN_SECONDS, wait) if acted else (wait if wait < math.inf else None)
+        wait = await tell(self._context, fleet, state, new)
+        return min(_AGAIN_SECONDS, wait or math.inf) if acted else wait
+
+    async def _is_there(self, fleet: Object) -> bool:
+        """Whether the fleet is still in the API server: a watch that was cut may miss a deletion.
+
+        What would be made for a fleet that is gone, the garbage collector would take away, for ever.
+        """
+        metadata = fleet["metadata"]
+        try:
+            found = await self._context.client.get(WSFLEET, metadata["namespace"], metadata["name"])
+        except NotFoundError:
+            return False
+        return bool(
+            found["metadata"]["uid"] == metadata["uid"] and not found["metadata"].get("deletionTimestamp")
+        )
 
     def _prepare(self, key: Key, fleet: Object, state: FleetState) -> Prepared | Problem:
         """What should be there; made anew only when the wish changed."""
@@ -144,7 +172,15 @@ class FleetReconciler:
             options = self._context.options
             state.prepared = prepare(fleet, image, options.operator_namespace, self._context.optional_kinds)
             state.prepared_for = mark
+            self._remark(fleet)
         return state.prepared
+
+    def _remark(self, fleet: Object) -> None:
+        """Say once what a user may wonder about."""
+        spec = fleet.get("spec") or {}
+        if spec.get("autoscaling") and spec.get("replicas") is not None:
+            note = "spec.replicas is ignored while spec.autoscaling is set"
+            self._context.events.normal(fleet, "ReplicasIgnored", "Scale", note)
 
     def _decide(
         self, fleet: Object, state: FleetState, prepared: Prepared, seen: Observed
@@ -174,50 +210,6 @@ class FleetReconciler:
         for change in steer(seen.pods, most, takeover=first):
             acted = await actor.steer(change) or acted
         return acted
-
-    async def _tell_problem(
-        self, key: Key, fleet: Object, state: FleetState, seen: Observed, problem: Problem
-    ) -> float | None:
-        """Condition and event; running pods stay as they are until the spec changes."""
-        findings = problem_findings(problem.reason, problem.message, stalled=True)
-        generation = int(fleet["metadata"].get("generation") or 0)
-        new = problem_document(key[1], generation, seen, findings, state.status)
-        self._context.events.warning(fleet, problem.reason, "Reconcile", problem.message)
-        wait = await self._tell(fleet, state, new)
-        return wait if wait < math.inf else None
-
-    async def _show_failure(self, key: Key, exc: Exception) -> None:
-        fleet, state = self._fleets.get(key), self._states.get(key)
-        if fleet is None or state is None:
-            return
-        message = str(exc) or type(exc).__name__
-        findings = problem_findings(f"{type(exc).__name__}", message, stalled=False)
-        generation = int(fleet["metadata"].get("generation") or 0)
-        conditions = merge_conditions(state.status.get("conditions") or (), findings, time.time(), generation)
-        try:
-            await self._tell(fleet, state, {**state.status, "phase": "Degraded", "conditions": conditions})
-        except KubeError as error:
-            logger.warning("%s/%s: the failure could not be shown: %s", *key, error)
-
-    async def _tell(self, fleet: Object, state: FleetState, new: dict[str, Any]) -> float:
-        """Write the status if it is due; seconds until it will be, infinity if there is nothing to say."""
-        new = {name: value for name, value in new.items() if value is not None}
-        since = time.monotonic() - state.written_at
-        wait = seconds_until_write(state.status, new, since, state.jitter)
-        if wait > 0:
-            return wait
-        metadata = fleet["metadata"]
-        body = {
-            "apiVersion": WSFLEET.api_version,
-            "kind": WSFLEET.kind,
-            # With the uid, or the status of a deleted fleet would land on one that has its name.
-            "metadata": {name: metadata[name] for name in ("name", "namespace", "uid")},
-            "status": new,
-        }
-        await self._context.client.apply(body, subresource="status")
-        state.status, state.written_at = new, time.monotonic()
-        self._context.metrics.status_writes.inc()
-        return math.inf
 
     def _measure(self, key: Key, status: dict[str, Any]) -> None:
         metrics = self._context.metrics

@@ -13,7 +13,7 @@ from wsfleet.kube.errors import AlreadyExistsError, NotFoundError
 from wsfleet.kube.kinds import REPLICASET, SECRET, kind_of, name_of
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.prepare import Prepared, Problem
-from wsfleet.resources import build_replicaset, build_secret, names
+from wsfleet.resources import build_secret, names
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,14 @@ async def ensure_objects(context: Context, prepared: Prepared) -> None:
         written = await context.applier.ensure(wanted, seen)
         if written is not None:
             context.cache.put(kind, written)
+
+
+def is_new(context: Context, prepared: Prepared) -> bool:
+    """Whether something of the fleet is yet to be created; before that, the fleet itself is asked for."""
+    namespace = prepared.build.namespace
+    return any(
+        context.cache.get(kind_of(wanted), namespace, name_of(wanted)) is None for wanted in prepared.objects
+    ) or not context.cache.replicasets((namespace, prepared.build.name))
 
 
 async def ensure_token(context: Context, state: FleetState, prepared: Prepared) -> None:
@@ -100,11 +108,10 @@ async def ensure_template(context: Context, prepared: Prepared) -> None:
     seen = context.cache.get(REPLICASET, prepared.build.namespace, name)
     if seen is None:
         return
-    wanted = build_replicaset(prepared.build)["spec"]["template"]
-    place = difference(wanted, seen["spec"]["template"])
+    place = difference(prepared.template, seen["spec"]["template"])
     if place is None:
         return
     logger.info("%s/%s: putting the pod template right: %s", prepared.build.namespace, name, place)
-    patch = {"spec": {"template": wanted}}
+    patch = {"spec": {"template": prepared.template}}
     written = await context.client.merge_patch(REPLICASET, prepared.build.namespace, name, patch)
     context.cache.put(REPLICASET, written)

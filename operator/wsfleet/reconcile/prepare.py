@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsfleet.api import InvalidFleetError, WsFleet
+from wsfleet.kube.apply import mark
 from wsfleet.kube.kinds import PODMONITOR, PROMETHEUSRULE, Kind, Object
 from wsfleet.resources import (
     BuildContext,
     build_configmap,
     build_networkpolicy,
     build_pdb,
+    build_pod_template,
     build_podmonitor,
     build_prometheusrule,
     build_service,
@@ -58,7 +60,9 @@ class Prepared:
     scaling: ScalingPolicy
     rollout: RolloutPolicy
     objects: tuple[Object, ...]
-    """What is applied: everything but ReplicaSets and the Secret."""
+    """What is applied, marked: everything but ReplicaSets and the Secret."""
+    template: Object
+    """The pod template of the fleet's shape."""
 
     @property
     def generation(self) -> int:
@@ -89,6 +93,7 @@ def prepare(
     except SizingError as error:
         return Problem("SizingFailed", str(error))
     build = BuildContext.of(parsed, plan, image, operator_namespace=operator_namespace)
+    shape = shape_hash(build)
     objects = [build_configmap(build), build_service(build), build_pdb(build), build_networkpolicy(build)]
     if PODMONITOR in optional:
         objects.append(build_podmonitor(build))
@@ -98,11 +103,12 @@ def prepare(
         fleet=parsed,
         plan=plan,
         build=build,
-        shape=shape_hash(build),
+        shape=shape,
         settings_hash=settings_hash(settings_file(build.settings)),
         scaling=policy_from_spec(parsed.spec, plan, **pauses_of(parsed.metadata.annotations)),
         rollout=rollout_policy_from_spec(parsed.spec),
-        objects=tuple(objects),
+        objects=tuple(mark(one) for one in objects),
+        template=build_pod_template(build, shape),
     )
 
 

@@ -1,0 +1,67 @@
+"""Telling: the status written when it says something new, problems as conditions and events."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import Any
+
+from wsfleet.kube.errors import KubeError
+from wsfleet.kube.kinds import WSFLEET, Object, name_of, namespace_of
+from wsfleet.reconcile.context import Context, FleetState
+from wsfleet.reconcile.document import problem_document
+from wsfleet.reconcile.findings import problem_findings
+from wsfleet.reconcile.observe import Observed
+from wsfleet.reconcile.prepare import Problem
+from wsfleet.status import merge_conditions, seconds_until_write
+
+logger = logging.getLogger(__name__)
+
+
+async def tell(context: Context, fleet: Object, state: FleetState, new: dict[str, Any]) -> float | None:
+    """Write the status if it is due; seconds until it will be, None if there is nothing more to say."""
+    new = {name: value for name, value in new.items() if value is not None}
+    since = time.monotonic() - state.written_at
+    wait = seconds_until_write(state.status, new, since, state.jitter)
+    if wait > 0:
+        return wait if wait < math.inf else None
+    metadata = fleet["metadata"]
+    body = {
+        "apiVersion": WSFLEET.api_version,
+        "kind": WSFLEET.kind,
+        # With the uid, or the status of a deleted fleet would land on one that has its name.
+        "metadata": {name: metadata[name] for name in ("name", "namespace", "uid")},
+        "status": new,
+    }
+    await context.client.apply(body, subresource="status")
+    state.status, state.written_at = new, time.monotonic()
+    context.metrics.status_writes.inc()
+    return None
+
+
+async def tell_problem(
+    context: Context, fleet: Object, state: FleetState, seen: Observed, problem: Problem
+) -> float | None:
+    """Condition and event; running pods stay as they are until the spec changes."""
+    findings = problem_findings(problem.reason, problem.message, stalled=True)
+    new = problem_document(name_of(fleet), _generation(fleet), seen, findings, state.status)
+    context.events.warning(fleet, problem.reason, "Reconcile", problem.message)
+    return await tell(context, fleet, state, new)
+
+
+async def show_failure(context: Context, fleet: Object, state: FleetState, exc: Exception) -> None:
+    """A look that raised, in the fleet's conditions."""
+    findings = problem_findings(type(exc).__name__, str(exc) or type(exc).__name__, stalled=False)
+    before = state.status.get("conditions") or ()
+    conditions = merge_conditions(before, findings, time.time(), _generation(fleet))
+    try:
+        await tell(context, fleet, state, {**state.status, "phase": "Degraded", "conditions": conditions})
+    except KubeError as error:
+        logger.warning(
+            "%s/%s: the failure could not be shown: %s", namespace_of(fleet), name_of(fleet), error
+        )
+
+
+def _generation(fleet: Object) -> int:
+    return int(fleet["metadata"].get("generation") or 0)
