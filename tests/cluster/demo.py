@@ -88,7 +88,7 @@ def watch(demo: Demo) -> str:
 
 
 STEPS: Sequence[Step] = (
-    Step("a Kubernetes cluster", have_cluster, "`make down` clears all, then try again"),
+    Step("a Kubernetes cluster", have_cluster),
     Step("the images of operator, node and NATS", have_images),
     Step("operator and NATS, by Helm", install, f"kubectl -n {SYSTEM_NAMESPACE} describe pods"),
     Step("the sample fleet, by kubectl apply", apply_fleet),

@@ -44,6 +44,14 @@ def namespace_up(netns: str, link: str, address: str) -> None:
     run("nsenter", f"--net=/run/netns/{netns}", "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
 
 
+def namespace_down(netns: str, link: str) -> None:
+    """Take away a namespace and its cable, and with them the processes' way out; absent ones are no error."""
+    if netns in namespaces():
+        run("ip", "netns", "del", netns)
+    if link in links():
+        run("ip", "link", "del", link, check=False)  # it goes with the namespace, a moment later
+
+
 def routes(nodes: Iterable[NodePlan]) -> None:
     """Everyone reaches a pod range through its node; the machine reaches Services through the balancer."""
     nodes = list(nodes)

@@ -51,7 +51,7 @@ disabled_plugins = [
     bin_dir = "/usr/lib/cni"
     conf_dir = "{cni}"
 """
-FAULTS = ("start", "stop", "kill", "cut", "mend", "freeze", "thaw", "join")
+FAULTS = ("start", "stop", "kill", "cut", "mend", "freeze", "thaw", "join", "leave")
 
 
 def process_name(name: str) -> str:
@@ -177,6 +177,18 @@ def join(places: Places, record: Record, node: NodePlan) -> None:
     start(places, record, node)
 
 
+def leave(places: Places, record: Record, node: NodePlan) -> None:
+    """Take a node out of the cluster, with everything that is its own."""
+    if node.number == 1:
+        raise ClusterError("n1 cannot leave: the balancer speaks in its name")
+    stop(places, node.name)
+    cgroups.remove(node.cgroup)
+    network.namespace_down(node.netns, node.link)
+    kubectl = (record.binaries / "kubectl", "--kubeconfig", places.kubeconfig)
+    run(*kubectl, "delete", "node", node.name, "--ignore-not-found")
+    shutil.rmtree(places.node(node.name))
+
+
 def signal_kubelet(places: Places, name: str, sig: str) -> None:
     """Send ``-STOP`` or ``-CONT`` to the node's kubelet; its pods go on."""
     init = init_pid(places, name)
@@ -193,6 +205,8 @@ def inflict(places: Places, record: Record, act: str, name: str) -> None:
         join(places, record, plan)
     elif name not in places.node_names():
         raise ClusterError(f"there is no node {name}; there are {', '.join(places.node_names()) or 'none'}")
+    elif act == "leave":
+        leave(places, record, plan)
     elif act == "start":
         start(places, record, plan)
     elif act in ("stop", "kill"):

@@ -169,15 +169,15 @@ def _within(text: str) -> bool:
 
 
 def taken_ports(places: Places) -> dict[int, str]:
-    """Which of the cluster's ports another program listens on, and its name."""
+    """Which of the cluster's ports a program that is no cluster of ours listens on, and its name."""
     end = time.monotonic() + DYING_SECONDS
     while taken := [port for port in PORTS if not _free(port)]:
         # A process that was just killed holds its ports for a moment, and shows no descriptors any more.
-        if all(map(_holder, taken)) or time.monotonic() > end:
+        if os.geteuid() or all(map(_holder, taken)) or time.monotonic() > end:
             break
         time.sleep(0.1)
-    processes = Processes(places.state)
-    own = {pid for name in processes.names() for pid in processes.members(name)}
+    known = [Processes(state) for state in {places.state, network.bridge_owner() or places.state}]
+    own = {pid for processes in known for name in processes.names() for pid in processes.members(name)}
     holders = {port: _holder(port) for port in taken}
     return {port: _describe(pid) for port, pid in holders.items() if pid not in own}
 
