@@ -18,7 +18,8 @@ class Counters:
 
     Attributes:
         connections_opened: upgraded to WebSocket.
-        connections_closed: by reason: client, gone, slow, timeout, protocol, drain, shed, shutdown.
+        connections_closed: by reason: client, gone, slow, timeout, protocol, error, drain, shed,
+            shutdown.
         connections_rejected: by reason of admission (`admission.REASONS`).
         handshakes_failed: by reason: not a WebSocket request, too late, too large.
         messages_in: messages read from the stream.

@@ -85,11 +85,13 @@ class Drain:
             InvalidArgumentError: the rate is not allowed.
         """
         settings, now = self._links.settings, time.monotonic()
-        rate = settings.drain_rate if rate is None else _checked_rate(rate)
+        if rate is not None:
+            rate = _checked_rate(rate)
         if self._plan is not None:
-            self._plan.rate = rate
+            self._plan.rate = rate or self._plan.rate
             self._plan.final = self._plan.final or final
             return
+        rate = rate or settings.drain_rate
         self._shed = None
         self._begin()
         accept_until = now + (settings.drain_delay if delay else 0.0)
@@ -137,14 +139,16 @@ class Drain:
             self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
 
     def _tick(self) -> None:
+        if self._plan is None and (self._shed is None or self._shed.done):
+            self._timer = None
+            return
+        self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
         now = time.monotonic()
         passed, self._ticked = now - self._ticked, now
         if self._plan is not None:
             self._drain(self._plan, now, passed)
-        elif self._shed is not None and not self._shed.done:
+        elif self._shed is not None:
             self._go_down(self._shed, passed)
-        idle = self._plan is None and (self._shed is None or self._shed.done)
-        self._timer = None if idle else self._loop.call_later(_TICK_SECONDS, self._tick)
 
     def _drain(self, plan: _Plan, now: float, passed: float) -> None:
         if plan.state == "delay":

@@ -12,6 +12,7 @@ effect behind it. Rounds do not overlap, so each client sees the stream's order.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections import deque
@@ -23,10 +24,12 @@ from wsnode.links import Link, Links
 from wsnode.protocol.messages import position_frame
 from wsnode.rates import TokenBucket
 from wsnode.ring import Message, Ring
-from wsnode.rounds import Announcement, Job, Part, Round, add_parts, take_round
+from wsnode.rounds import ROUND_BYTES, Announcement, Job, Part, Round, add_parts, take_round
 
 SHARD_SOCKETS = 64
 TURN_SECONDS = 0.002
+_log = logging.getLogger(__name__)
+_NOBODY = Link.nobody()
 POSITION_RIDES_WITHIN_SECONDS = 1.0
 """How long a position waits for data to travel with: alone it costs a write a client."""
 
@@ -118,7 +121,36 @@ class Fanout:
             self._scheduled = True
             self._loop.call_soon(self._turn)
 
+    def hasten(self, link: Link) -> None:
+        """Gives a client at once what the round under way still has for it.
+
+        For a client whose subscriptions change: what it gets after the answer follows the new ones.
+        """
+        writing = self._round
+        if writing is None:
+            return
+        for index in range(writing.part, len(writing.parts)):
+            part = writing.parts[index]
+            try:
+                at = part.links.index(link, writing.link if index == writing.part else 0)
+            except ValueError:
+                continue
+            self._write_shard(part, at, at + 1)
+            part.links[at] = _NOBODY
+            return
+
     def _turn(self) -> None:
+        """A loop turn's work. Whatever goes wrong in a round ends that round and not the fan-out."""
+        try:
+            self._work()
+        except Exception:
+            _log.exception("a round of the fan-out failed")
+            if self._round is not None and self._round.messages:
+                self.note_loss(self._round.messages[-1].seq)
+            self._round = None
+            self._loop.call_soon(self._turn)
+
+    def _work(self) -> None:
         """Writes until the line is empty, the turn's time is up, or the rate is reached."""
         stop = time.monotonic() + TURN_SECONDS
         while self._round is not None or self._line:
@@ -138,7 +170,9 @@ class Fanout:
         if isinstance(job, Announcement):
             self._line.popleft()
             return self._announced(job)
-        taken, frames = take_round(self._line, self._channels)
+        # What one socket may leave of a round must fit into its client's buffer.
+        most = min(ROUND_BYTES, self._links.settings.client_buffer_bytes)
+        taken, frames = take_round(self._line, self._channels, most)
         self._waiting -= len(taken.messages)
         if frames:
             tail = self._position_frame() if self._position_due else b""

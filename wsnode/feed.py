@@ -81,6 +81,7 @@ class Feed:
         self._connected = self._seeded = False
         self._told = True  # what clients were told last; a fresh node has nothing to take back
         self._lag = 0
+        self._target = 0  # what has to be read to be caught up
         self._problem: str | None = None
         self._epoch = ""
         self._missing_since: float | None = None
@@ -174,6 +175,7 @@ class Feed:
                 await asyncio.sleep(_PROBLEM_RETRY_SECONDS if self._problem else 0.2)
                 continue
             self._adopt(info)
+            self._target = info.last_seq
             reason = await self._consume(client, api)
             if reason == "gap":
                 self._counters.feed_gaps += 1
@@ -216,7 +218,7 @@ class Feed:
 
     async def _consume(self, client: Client, api: JetStreamApi) -> str:
         settings = self._settings
-        node = "".join(c if c.isalnum() else "-" for c in settings.node_name)[:48]
+        node = "".join(c if c.isascii() and c.isalnum() else "-" for c in settings.node_name)[:48]
         name = f"{settings.js_consumer_name}-{node}-{secrets.token_hex(4)}"
         self._pull = pull = Pull(
             client,
@@ -261,7 +263,8 @@ class Feed:
             self._counters.stream_holes += 1
             self._on_hole(ring.hole)
         self._sort(received, seq)
-        if received.pending == 0 and self._pull is not None and self._pull.catching_up:
+        caught_up = received.pending == 0 or seq >= self._target
+        if caught_up and self._pull is not None and self._pull.catching_up:
             self._caught_up()
 
     def _sort(self, received: Received, seq: int) -> None:

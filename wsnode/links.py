@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import select
 import socket
@@ -24,6 +25,8 @@ from collections.abc import Callable, Iterator
 from wsnode.config import Settings
 from wsnode.counters import Counters
 from wsnode.protocol.frames import Fragments, encode_close
+
+_log = logging.getLogger(__name__)
 
 # States of a link, in the order in which it passes through them.
 HANDSHAKE, OPEN, CLOSING, DISCARDING = range(4)
@@ -80,6 +83,13 @@ class Link:
         self.paid_until = 0
         self.address = address
         self.why = "gone"
+
+    @classmethod
+    def nobody(cls) -> Link:
+        """A link that is gone, to stand where one was."""
+        link = cls(-1, 0, None)
+        link.state, link.out = DISCARDING, bytearray()
+        return link
 
 
 class Links:
@@ -291,8 +301,14 @@ class Links:
             self.drop(link, "gone")
             return
         link.seen = self.now
-        if link.state != DISCARDING:
+        if link.state == DISCARDING:
+            return
+        try:
             self.on_data(link, data)
+        except Exception:
+            # A fault of the node's own; it costs the client that met it, and nobody else.
+            _log.exception("what a client sent could not be handled")
+            self.close(link, 1011, "internal error", "error")
 
     def _writable(self, link: Link) -> None:
         out = link.out

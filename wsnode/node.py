@@ -245,6 +245,7 @@ class Node:
         return self._admit(address)
 
     def _tell_feed(self, connected: bool) -> None:
+        self._sessions.feed_lost = not connected
         self._fanout.announce(Announcement(frame=lambda: feed_frame(connected)))
 
     def _stream_restarted(self, epoch: str) -> None:

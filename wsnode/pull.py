@@ -34,6 +34,7 @@ HEARTBEAT_SECONDS = 1.0
 # loop's own ticks, not by the clock: a loop that was busy must not take its own lateness for silence.
 _SILENT_TICKS = 3
 _CATCHING_UP_TICK_SECONDS = 0.02
+_BREATHE_EVERY = 64
 _NANOSECONDS = 1_000_000_000
 
 
@@ -76,7 +77,7 @@ class Pull:
 
     Args:
         on_message: takes each message, in order.
-        room: how many messages may be asked for at the moment, while catching up.
+        room: how many more messages can be taken, which counts while catching up.
         bucket: WS_MAX_NATS_RATE.
     """
 
@@ -150,8 +151,11 @@ class Pull:
         """Keeps two pulls' worth of messages asked for. Returns when to look again, in seconds."""
         while self._outstanding <= PULL_MESSAGES:
             wanted = PULL_MESSAGES
-            if self.catching_up and self._room() < 2 * PULL_MESSAGES:
-                return _CATCHING_UP_TICK_SECONDS
+            if self.catching_up:
+                # A backlog comes as fast as it is asked for: not faster than the line can take it.
+                wanted = min(wanted, self._room() - self._outstanding)
+                if wanted < 1:
+                    return _CATCHING_UP_TICK_SECONDS
             bucket, now = self._bucket(), time.monotonic()
             if wait := bucket.wait_seconds(now):
                 return wait
@@ -201,6 +205,9 @@ class Pull:
             return
         if self._outstanding <= PULL_MESSAGES:
             self._wake.set()
+        if not consumer_seq % _BREATHE_EVERY:
+            # The library calls back without a pause for all that has come; others have work to do.
+            await asyncio.sleep(0)
 
     def _status(self, headers: Mapping[str, str]) -> None:
         """A status message: a heartbeat, the end of a pull, or the end of the consumer."""

@@ -13,6 +13,7 @@ from wsnode.ring import Message
 
 # A round must fit into a client's empty socket buffer, or joining frames would make clients slow.
 ROUND_BYTES = 49_152
+_ENVELOPE_BYTES = 150  # roughly
 # Below IOV_MAX (1024), since a client may get each message of a round as a buffer of one writev.
 ROUND_MESSAGES = 512
 
@@ -35,7 +36,7 @@ class Part:
     `frames` is how many data messages that makes for each, -1 where it is the length of its list.
     """
 
-    links: Sequence[Link]
+    links: list[Link]
     data: bytes
     frames: int
     own: Sequence[list[bytes]] | None = None
@@ -59,17 +60,22 @@ class Round:
     link: int = 0
 
 
-def take_round(line: deque[Job], channels: Channels[Link]) -> tuple[Round, dict[str, list[bytes]]]:
+def take_round(
+    line: deque[Job], channels: Channels[Link], max_bytes: int = ROUND_BYTES
+) -> tuple[Round, dict[str, list[bytes]]]:
     """Takes the next messages out of the line and encodes those that someone listens to, once each.
 
+    Stops before `max_bytes` are exceeded, but for a single message that is larger.
     Returns the round, still without parts, and its frames by channel, in the order of `heard`.
     """
     taken = Round()
     frames: dict[str, list[bytes]] = {}
     size = 0
-    while line and size < ROUND_BYTES and len(taken.messages) < ROUND_MESSAGES:
+    while line and len(taken.messages) < ROUND_MESSAGES:
         message = line[0]
         if not isinstance(message, Message):
+            break
+        if size and size + len(message.payload) + _ENVELOPE_BYTES > max_bytes:
             break
         line.popleft()
         taken.messages.append(message)
@@ -90,7 +96,7 @@ def add_parts(
     if len(frames) == 1:
         ((channel, own),) = frames.items()
         subscribers = channels.subscribers(channel)
-        taken.parts.append(Part(tuple(subscribers), b"".join((*own, tail)), len(own)))
+        taken.parts.append(Part(list(subscribers), b"".join((*own, tail)), len(own)))
         return set(subscribers) if tail else set()
     seen: set[Link] = set()
     several: set[Link] = set()
@@ -99,7 +105,7 @@ def add_parts(
         several |= seen & subscribers
         seen |= subscribers
     for channel, own in frames.items():
-        alone = tuple(channels.subscribers(channel) - several)
+        alone = list(channels.subscribers(channel) - several)
         if alone:
             taken.parts.append(Part(alone, b"".join((*own, tail)), len(own)))
     if several:
@@ -121,4 +127,4 @@ def _several(
     if tail:
         for queue in own.values():
             queue.append(tail)
-    return Part(tuple(own), b"", -1, tuple(own.values()))
+    return Part(list(own), b"", -1, list(own.values()))

@@ -20,18 +20,22 @@ class Sessions:
 
     Attributes:
         epoch: of the stream, as told to clients; empty before it is known.
+        feed_lost: whether clients were told that the node has lost its feed.
     """
 
     def __init__(
         self, links: Links, channels: Channels[Link], fanout: Fanout, ring: Ring, counters: Counters
     ) -> None:
         self.epoch = ""
+        self.feed_lost = False
         self._links, self._channels, self._fanout = links, channels, fanout
         self._ring, self._counters = ring, counters
 
     def greet(self, link: Link, query: str) -> bytes:
         """The first frames of a connection: hello, and the answer to a subscription in its URL."""
         answers = [self.hello()]
+        if self.feed_lost:
+            answers.append(messages.feed_frame(False))
         try:
             message = messages.parse_query(query) if query else None
             if message is not None:
@@ -108,6 +112,7 @@ class Sessions:
             if isinstance(message, Subscribe):
                 return self._subscribe(link, message)
             if isinstance(message, Unsubscribe):
+                self._fanout.hasten(link)
                 self._channels.unsubscribe(link, message.channels)
                 return messages.unsubscription_ack_frame(message.channels, len(link.channels))
             return messages.pong_frame(time.time_ns() // 1_000_000, self._fanout.settled())
@@ -119,9 +124,11 @@ class Sessions:
         known = set(link.channels).intersection(names)
         if len(link.channels) + len(names) - len(known) > most:
             raise ClientError("TOO_MANY_CHANNELS", f"a client may have {most} channels at once")
-        # A job that is under way may still bring this client a message of a channel that it has
-        # already; the acknowledgement must not claim that message for itself.
-        seq = self._fanout.settled() if known else self._fanout.head()
+        if known:
+            # The round under way may still have a message for it of a channel that it has already;
+            # the acknowledgement must not claim that message for itself.
+            self._fanout.hasten(link)
+        seq = self._fanout.head()
         self._channels.subscribe(link, names)
         outcome = self._outcome(message.resume, names, seq) if message.resume else None
         return messages.subscription_ack_frame(names, len(link.channels), seq, outcome)

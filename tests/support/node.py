@@ -39,7 +39,7 @@ async def until(condition: Callable[[], object], seconds: float = WAIT_SECONDS) 
     """Waits for a condition, and fails with its source when it does not come true."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, f"not so after {seconds} s: line {condition.__code__.co_firstlineno}"  # type: ignore[attr-defined]
+        assert time.monotonic() < end, f"not so after {seconds} s: line {condition.__code__.co_firstlineno}"
         await asyncio.sleep(0.01)
 
 

@@ -7,12 +7,16 @@ import json
 import random
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.nats import NatsServer
 from tests.support.node import node_settings, running_node, until
 from tests.support.wsclient import WsClient, request, subscribe, text_frame
+from wsnode.config import Settings
+from wsnode.node import Node
+from wsnode.watch import SettingsChange
 
 
 def _small_window(port: int, channel: str) -> socket.socket:
@@ -121,6 +125,79 @@ async def test_what_the_full_line_lets_go_is_counted_and_shown_by_prev(nats_serv
         assert node.counters.dropped_broadcasts == 200 - got > 0
         assert told > 0
         await client.close()
+
+
+async def test_a_backlog_is_asked_for_no_faster_than_the_line_takes_it(nats_server: NatsServer) -> None:
+    await nats_server.create_stream()
+    settings = node_settings(nats_server.url, worker_queue_size=50, max_broadcast_rate=4000)
+    async with running_node(settings) as node:
+        client = await WsClient.open(node.port, "A.b")
+        nats_server.kill()
+        await until(lambda: not node.feed.connected)
+        assert await client.message() == {"type": "feed", "connected": False}
+        late = await WsClient.open(node.port)
+        assert await late.message() == {"type": "feed", "connected": False}
+        node._admission.paused = lambda percent: True  # type: ignore[assignment,method-assign]
+        node.feed_reader.pause(True)
+        nats_server.start()
+        sent = await nats_server.publish(*(("A.b", b"1") for _ in range(1500)))
+        node._admission.paused = lambda percent: False  # type: ignore[assignment,method-assign]
+        got = [m for m in await client.messages(1501) if m["type"] != "feed"]
+        assert [m["seq"] for m in got] == sent
+        assert node.counters.dropped_broadcasts == 0
+        await client.close()
+        await late.close()
+
+
+async def test_who_unsubscribes_amid_a_broadcast_gets_nothing_after_the_answer(
+    nats_server: NatsServer,
+) -> None:
+    settings = node_settings(nats_server.url, worker_pool_size=65_536, max_goroutines=100_000)
+    async with running_node(settings) as node:
+        clients = [await WsClient.open(node.port, "A.b") for _ in range(60)]
+        node.apply(_changed(node, max_broadcast_rate=40.0))
+        await nats_server.publish(("A.b", b"1"))
+        await until(lambda: node.counters.messages_out >= 2)
+        for client in clients:
+            await client.send({"type": "unsubscribe", "data": {"channels": ["A.b"]}})
+            await client.send(subscribe("A.b"))
+        node.apply(_changed(node, max_broadcast_rate=0))
+        await nats_server.publish(("A.b", b"2"))
+        for client in clients:
+            kinds = [(m["type"], m.get("seq")) for m in await client.messages(4)]
+            assert kinds == [
+                ("price:update", 1),
+                ("unsubscription_ack", None),
+                ("subscription_ack", 1),
+                ("price:update", 2),
+            ]
+        assert node.counters.messages_out == 120
+        for client in clients:
+            await client.close()
+
+
+def _changed(node: Node, **changes: Any) -> SettingsChange:
+    return SettingsChange(Settings(**node.settings.model_dump() | changes), "", None)
+
+
+async def test_a_fault_of_the_nodes_own_costs_the_one_client_that_met_it(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_node(node_settings(nats_server.url)) as node:
+        unlucky, other = await WsClient.open(node.port, "A.b"), await WsClient.open(node.port, "A.b")
+        with monkeypatch.context() as patched:
+            patched.setattr(node._sessions, "_message", lambda link, payload: 1 / 0)
+            await unlucky.send({"type": "heartbeat"})
+            assert (await unlucky.closed()).code == 1011
+        with monkeypatch.context() as patched:
+            patched.setattr("wsnode.fanout.add_parts", lambda *args: 1 / 0)
+            await nats_server.publish(("A.b", b"1"))
+            await until(lambda: "a round of the fan-out failed" in caplog.text)
+        await nats_server.publish(("A.b", b"2"))
+        message = await other.message()
+        assert (message["seq"], message["prev"]) == (2, 1)
+        await unlucky.close()
+        await other.close()
 
 
 async def test_a_broadcast_rate_paces_frames(nats_server: NatsServer) -> None:

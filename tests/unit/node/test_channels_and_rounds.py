@@ -27,14 +27,14 @@ def test_subscribing_is_idempotent_and_leaving_leaves_nothing() -> None:
     channels.subscribe(one, ["A", "B"])
     channels.subscribe(one, ["B", "C"])
     channels.subscribe(two, ["B"])
-    assert one.channels == ("A", "B", "C")
+    assert list(one.channels) == ["A", "B", "C"]
     assert channels.subscribers("B") == {one, two}
     channels.unsubscribe(one, ["A", "X"])
-    assert one.channels == ("B", "C")
+    assert list(one.channels) == ["B", "C"]
     assert channels.subscribers("A") == frozenset()
     channels.leave(one)
     channels.leave(two)
-    assert (len(channels), one.channels) == (0, ())
+    assert (len(channels), list(one.channels)) == (0, [])
 
 
 def test_a_round_takes_what_waits_up_to_an_announcement() -> None:
@@ -57,7 +57,7 @@ def test_a_round_is_bounded_in_bytes_and_messages() -> None:
     channels.subscribe(link, ["A"])
     line: deque[Job] = deque(_message(seq, "A", 1000) for seq in range(1, 200))
     taken, frames = take_round(line, channels)
-    assert sum(map(len, frames["A"])) < ROUND_BYTES + 1100
+    assert sum(map(len, frames["A"])) <= ROUND_BYTES
     assert len(taken.messages) < 60
     line = deque(_message(seq, "quiet") for seq in range(1, 2000))
     assert len(take_round(line, channels)[0].messages) == ROUND_MESSAGES

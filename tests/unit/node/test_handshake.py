@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tests.support.wsclient import request
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.wsclient import KEY, request
+from wsnode.protocol import handshake
 from wsnode.protocol.handshake import Opening, http_answer, origin_allowed, read_opening
 
 
@@ -19,6 +23,62 @@ def test_the_rfcs_own_example() -> None:
     assert answer.startswith(b"HTTP/1.1 101 ")
     assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
     assert b"Sec-WebSocket-Protocol" not in answer
+
+
+_lines = st.sampled_from(
+    [
+        "Upgrade: websocket",
+        "upgrade:WebSocket",
+        "Upgrade: h2c, websocket",
+        "Connection: Upgrade",
+        "connection: keep-alive,  upgrade\t",
+        "Connection: close",
+        f"Sec-WebSocket-Key: {KEY}",
+        f"sec-websocket-key:{KEY}",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAB==",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Version: 8",
+        "Origin: https://a.example",
+        "Origin: https://\u00e4.example",
+        "Content-Length: 5",
+        "Transfer-Encoding: chunked",
+        "Cookie: a=b; c=:d",
+        "Broken header: x",
+        " folded: x",
+        "X: \x01",
+        "NoColon",
+    ]
+)
+
+
+@given(
+    st.lists(_lines, max_size=8),
+    st.sampled_from(["GET", "POST"]),
+    st.sampled_from(["/ws", "/ws?channels=A.b", "/ws?a=\u00e4", "//x/ws", "http://[/ws", "/w s"]),
+    st.sampled_from(["HTTP/1.1", "HTTP/1.0"]),
+    st.booleans(),
+)
+def test_what_is_let_in_at_sight_the_library_lets_in_too(
+    lines: list[str], method: str, path: str, version: str, complete: bool
+) -> None:
+    if complete:
+        lines = [*lines, "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {KEY}"]
+        lines = list(
+            {line.partition(":")[0].lower(): line for line in [*lines, "Sec-WebSocket-Version: 13"]}.values()
+        )
+    head = "\r\n".join([f"{method} {path} {version}", *lines, "", ""]).encode("latin-1")
+    usual, any_ = handshake._read_usual(head), handshake._read_any(head)
+    if usual is not None:
+        assert isinstance(any_, Opening)
+        assert (usual.path, usual.query, usual.origin) == (any_.path, any_.query, any_.origin)
+        answer, accepted = any_.accept()
+        assert accepted
+        assert usual.accept()[0].rpartition(b"Accept: ")[2][:28] in answer
+
+
+def test_the_usual_request_is_known_at_sight() -> None:
+    assert handshake._read_usual(request(3002)) is not None
+    assert handshake._read_usual(request(3002, Upgrade="h2c, websocket")) is None
 
 
 def test_a_list_that_names_websocket_counts() -> None:
