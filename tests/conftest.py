@@ -30,7 +30,7 @@ def place_of(item: pytest.Item) -> int:
     if item.get_closest_marker("cluster") is None:
         return 0
     names = getattr(item, "fixturenames", ())
-    return 1 if "session_cluster" in names and "cluster" not in names else 2
+    return 1 if "own_cluster" in names else 2
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -52,15 +52,24 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session")
 def session_cluster(request: pytest.FixtureRequest) -> SessionCluster:
-    """The session's hold on its cluster, for tests that start and kill it; they run before all others."""
+    """The session's hold on its cluster, raised at first use; skips without root, but never in CI."""
     if reason := reason_to_skip():
         pytest.skip(reason)
     return request.config.stash[CLUSTER]
 
 
+@pytest.fixture
+def own_cluster(session_cluster: SessionCluster) -> Iterator[SessionCluster]:
+    """The session's cluster for a test that harms it; skips where it ran before, or others use it."""
+    with session_cluster.exclusively() as alone:
+        if not alone:
+            pytest.skip("the cluster is not this session's alone, so it is not harmed")
+        yield session_cluster
+
+
 @pytest.fixture(scope="session")
 def cluster(session_cluster: SessionCluster) -> Client:
-    """The cluster under test with the project's images; skips without root, but never in CI."""
+    """The cluster under test, with the project's images loaded."""
     return session_cluster.get()
 
 

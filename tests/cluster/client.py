@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from tests.cluster.places import Places
 from tests.cluster.shell import ClusterError
@@ -66,7 +66,12 @@ class Client:
         ]
         return address
 
-    def wait(self, description: str, predicate: Callable[[], T], timeout_seconds: float = 30) -> T:
+    def wait(
+        self,
+        description: str,
+        predicate: Callable[[], T | Literal[False] | None],
+        timeout_seconds: float = 30,
+    ) -> T:
         """Ask ``predicate`` five times a second until it answers something true; that answer.
 
         A failing command or connection counts as "not yet". Raises ClusterError at the end.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.cluster import lifecycle, network, node
 from tests.cluster.places import Places, Record
 from tests.support.cluster import SessionCluster
@@ -15,11 +13,8 @@ def record_of(places: Places) -> Record:
     return record
 
 
-def test_a_second_node_joins_loses_power_is_healed_and_leaves(session_cluster: SessionCluster) -> None:
-    client = session_cluster.get()
-    if not session_cluster.started:
-        pytest.skip("the cluster ran before this session: its nodes are left alone")
-    places = session_cluster.places
+def test_a_second_node_joins_loses_power_is_healed_and_leaves(own_cluster: SessionCluster) -> None:
+    client, places = own_cluster.get(), own_cluster.places
     record = record_of(places)
 
     node.inflict(places, record, "join", "n2")

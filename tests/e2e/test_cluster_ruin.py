@@ -6,8 +6,6 @@ import os
 import signal
 from pathlib import Path
 
-import pytest
-
 from tests.cluster import lifecycle, ruin
 from tests.cluster.places import Places
 from tests.cluster.processes import MARK, living
@@ -28,11 +26,8 @@ def kill_everything(places: Places) -> int:
     return killed
 
 
-def test_the_next_start_clears_what_a_killed_cluster_left(session_cluster: SessionCluster) -> None:
-    session_cluster.get()
-    if not session_cluster.started:
-        pytest.skip("the cluster ran before this session, and is not this session's to kill")
-    places = session_cluster.places
+def test_the_next_start_clears_what_a_killed_cluster_left(own_cluster: SessionCluster) -> None:
+    places = own_cluster.places
 
     assert kill_everything(places) >= 8
     left = ruin.traces(places).lines()
@@ -41,5 +36,5 @@ def test_the_next_start_clears_what_a_killed_cluster_left(session_cluster: Sessi
 
     assert lifecycle.up(places)
     assert lifecycle.healthy(places)
-    session_cluster.renew()
+    own_cluster.renew()
     assert not lifecycle.up(places), "a healthy cluster is used as it is"

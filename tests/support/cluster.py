@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -63,16 +65,37 @@ class SessionCluster:
         assert self.client is not None
         return self.client
 
+    @property
+    def ours(self) -> bool:
+        """Whether this session may end the cluster: it started it, or the machine is for this run alone (CI)."""
+        return choice.kind(os.environ) == "local" and (self.started or in_ci())
+
+    @contextlib.contextmanager
+    def exclusively(self) -> Iterator[bool]:
+        """Hold the cluster against all other sessions; False where it is not ours alone to harm."""
+        self.get()
+        if self.users is None or not self.ours:
+            yield False
+            return
+        try:
+            fcntl.flock(self.users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+        finally:
+            fcntl.flock(self.users, fcntl.LOCK_SH)
+
     def renew(self) -> None:
         """Load the images anew, after a test that started the cluster from nothing."""
         self.client = choice.local_client(self.places)
 
     def close(self) -> list[str]:
-        """End the cluster if this session started it and no other uses it; what is left over."""
+        """End the cluster if it is ours and no other session uses it; what is left over."""
         if self.users is None:
             return []
         with self.users:
-            if not self.started:
+            if not self.ours:
                 return []
             try:
                 fcntl.flock(self.users, fcntl.LOCK_EX | fcntl.LOCK_NB)
