@@ -67,7 +67,7 @@ class SessionCluster:
 
     @property
     def ours(self) -> bool:
-        """Whether this session may end the cluster: it started it, or the machine is for this run alone (CI)."""
+        """Whether this session may end the cluster: it started it, or the whole machine is its own (CI)."""
         return choice.kind(os.environ) == "local" and (self.started or in_ci())
 
     @contextlib.contextmanager
