@@ -133,7 +133,7 @@ def farewell(demo: Demo) -> str:
             f"kubectl patch wsf {FLEET} --type=merge -p '{settings}'",
         ),
         (
-            "clients leave: after five quiet minutes a node is drained",
+            "all leave at once: the fleet keeps its size for a while, as after an outage, and says so",
             f"kubectl scale deployment/{traffic.CLIENTS} --replicas=0",
         ),
         ("a size for your own load", ".venv/bin/wsfleet plan --instance e2-standard-2 --users 100000"),
