@@ -49,11 +49,12 @@ class Applier:
         digest = marked["metadata"]["annotations"][APPLIED_HASH]
         key = (marked["kind"], namespace_of(marked), name_of(marked))
         if seen is not None:
-            place = difference(marked, seen)
-            if place is None:
-                return None
             version = str(seen["metadata"].get("resourceVersion"))
             if self._settled.get(key) == (digest, version):
+                return None  # compared before, or as good as it gets
+            place = difference(marked, seen)
+            if place is None:
+                self._settled[key] = (digest, version)
                 return None
             logger.info("applying %s %s/%s: %s differs", *key, place)
         else:

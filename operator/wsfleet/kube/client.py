@@ -134,7 +134,11 @@ class KubeClient:
     async def watch(
         self, kind: Kind, namespace: str | None, *, selector: str, resource_version: str, seconds: int
     ) -> AsyncIterator[Object]:
-        """Events (`type`, `object`) after `resource_version`, bookmarks included, for about `seconds`."""
+        """Events (`type`, `object`) after `resource_version`, bookmarks included, for about `seconds`.
+
+        The first is an OPENED of its own when the server has answered. A stream that stays silent for
+        longer than bookmarks take ends: the connection may be dead, and a new one will tell.
+        """
         query = [
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
@@ -151,8 +155,11 @@ class KubeClient:
             async with response:
                 if response.status >= 400:
                     raise error_for(operation, response.status, await response.read())
+                yield {"type": "OPENED", "object": {}}
                 async for line in _lines(response.content):
                     yield json.loads(line)
+        except aiohttp.SocketTimeoutError:
+            return
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             raise UnavailableError(operation, 0, str(exc) or type(exc).__name__) from exc
 

@@ -72,13 +72,17 @@ _BY_STATUS: dict[int, type[KubeError]] = {
 def error_for(operation: str, status: int, body: bytes, *, retry_after: str | None = None) -> KubeError:
     """The error for an answer; the message is the API server's own where it gave one."""
     reason, message = "", body[:300].decode("utf-8", "replace").strip()
+    causes: list[str] = []
     try:
         answer = json.loads(body)
         reason, message = answer.get("reason") or "", answer.get("message") or message
+        causes = [cause.get("field") for cause in (answer.get("details") or {}).get("causes") or ()]
     except (ValueError, AttributeError):
         pass  # a proxy's page, or an answer cut off: its text is the message
     kind = _BY_STATUS.get(status, UnavailableError if status >= 500 else KubeError)
     if status == 409 and reason == "AlreadyExists":
         kind = AlreadyExistsError
+    if status == 422 and "metadata.uid" in causes:
+        kind = ConflictError  # it is another object, by the name of the one that was meant
     seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
     return kind(operation, status, message or f"HTTP {status}", retry_after=seconds)

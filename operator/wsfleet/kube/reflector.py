@@ -127,6 +127,8 @@ class Reflector:
         ):
             self._note_life()
             obj, kind = event["object"], event["type"]
+            if kind == "OPENED":
+                continue
             if kind == "ERROR":
                 message = obj.get("message") or "the watch failed"
                 error = ExpiredError if obj.get("code") == 410 else KubeError
@@ -137,7 +139,7 @@ class Reflector:
                 self._drop(key)
             elif kind != "BOOKMARK":
                 self._store(key, self._trim(obj))
-        self._note_life()
+        self._turned = time.monotonic()
         return version
 
     def _note_life(self) -> None:

@@ -54,6 +54,8 @@ class FleetState:
     secret_seen_at: float = -math.inf
     credentials_seen_at: float = -math.inf
     credentials_problem: Problem | None = None
+    template_compared: object = None
+    """The pod template and ReplicaSet that were last compared and found equal, or put right."""
     failures: int = 0
     """Looks in a row that failed."""
     step: Step | None = None

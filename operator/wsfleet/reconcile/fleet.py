@@ -137,7 +137,7 @@ class FleetReconciler:
         seen = await observe(self._context, key, state)
         if problem is not None:
             return await tell_problem(self._context, fleet, state, seen, problem)
-        await ensure_template(self._context, prepared)
+        await ensure_template(self._context, state, prepared)
         await hurry_kubelets(self._context, key, seen, prepared.settings_hash)
         decision, world = self._decide(fleet, state, prepared, seen)
         step = next_fleet_step(world, prepared.rollout)

@@ -33,11 +33,11 @@ async def ensure_objects(context: Context, prepared: Prepared) -> None:
 
 
 def is_new(context: Context, prepared: Prepared) -> bool:
-    """Whether something of the fleet is yet to be created; before that, the fleet itself is asked for."""
+    """Whether an object of the fleet is yet to be made; before that, the fleet itself is asked for."""
     namespace = prepared.build.namespace
     return any(
         context.cache.get(kind_of(wanted), namespace, name_of(wanted)) is None for wanted in prepared.objects
-    ) or not context.cache.replicasets((namespace, prepared.build.name))
+    )
 
 
 async def ensure_token(context: Context, state: FleetState, prepared: Prepared) -> None:
@@ -98,7 +98,7 @@ async def missing_secret(context: Context, state: FleetState, prepared: Prepared
     return problem
 
 
-async def ensure_template(context: Context, prepared: Prepared) -> None:
+async def ensure_template(context: Context, state: FleetState, prepared: Prepared) -> None:
     """Put the pod template of the present ReplicaSet right, for pods that are made from now on.
 
     A ReplicaSet is never applied (its `replicas` would be fought over); a merge patch leaves that
@@ -108,6 +108,10 @@ async def ensure_template(context: Context, prepared: Prepared) -> None:
     seen = context.cache.get(REPLICASET, prepared.build.namespace, name)
     if seen is None:
         return
+    version = (prepared.shape, seen["metadata"]["resourceVersion"], id(prepared))
+    if state.template_compared == version:
+        return
+    state.template_compared = version
     place = difference(prepared.template, seen["spec"]["template"])
     if place is None:
         return

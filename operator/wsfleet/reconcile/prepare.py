@@ -13,6 +13,7 @@ from typing import Any
 from wsfleet.api import InvalidFleetError, WsFleet
 from wsfleet.kube.apply import mark
 from wsfleet.kube.kinds import PODMONITOR, PROMETHEUSRULE, Kind, Object
+from wsfleet.reconcile.facts import spec_facts
 from wsfleet.resources import (
     BuildContext,
     build_configmap,
@@ -29,7 +30,7 @@ from wsfleet.resources import (
 )
 from wsfleet.scaling import RolloutPolicy, ScalingPolicy
 from wsfleet.scaling.from_spec import policy_from_spec, rollout_policy_from_spec
-from wsfleet.sizing import Plan, SizingError, make_plan
+from wsfleet.sizing import SizingError, make_plan
 from wsfleet.sizing.from_spec import inputs_from_spec
 
 _WATCHED_ANNOTATIONS = (
@@ -53,7 +54,6 @@ class Prepared:
     """What should be there of one fleet."""
 
     fleet: WsFleet
-    plan: Plan
     build: BuildContext
     shape: str
     settings_hash: str
@@ -63,6 +63,8 @@ class Prepared:
     """What is applied, marked: everything but ReplicaSets and the Secret."""
     template: Object
     """The pod template of the fleet's shape."""
+    facts: Mapping[str, Any]
+    """The part of the status that follows from the spec alone."""
 
     @property
     def generation(self) -> int:
@@ -101,7 +103,6 @@ def prepare(
         objects.append(build_prometheusrule(build))
     return Prepared(
         fleet=parsed,
-        plan=plan,
         build=build,
         shape=shape,
         settings_hash=settings_hash(settings_file(build.settings)),
@@ -109,6 +110,7 @@ def prepare(
         rollout=rollout_policy_from_spec(parsed.spec),
         objects=tuple(mark(one) for one in objects),
         template=build_pod_template(build, shape),
+        facts=spec_facts(plan, build, shape),
     )
 
 

@@ -1,0 +1,131 @@
+"""What is said of a fleet: conditions and phase from one look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wsfleet.reconcile.findings import (
+    all_findings,
+    degraded_finding,
+    feed_finding,
+    phase_of,
+    problem_findings,
+    ready_finding,
+    waits_in_vain,
+)
+from wsfleet.reconcile.observe import Observed
+from wsfleet.scaling import Decision, Idle, NodeSample, Stalled, Trigger
+from wsfleet.scrape import NodeFigures
+from wsfleet.status import merge_conditions
+
+WAS_READY = {"conditions": [{"type": "Ready", "status": "True"}]}
+
+
+def seen(*pods: NodeSample, figures: dict[str, NodeFigures] | None = None, **raw: Any) -> Observed:
+    return Observed(
+        now=1000.0,
+        sets=(),
+        pods=pods,
+        raw_pods={pod.uid: {"status": raw} for pod in pods},
+        figures=figures or {},
+        targets={},
+    )
+
+
+def node(uid: str, ready: bool = True, **more: Any) -> NodeSample:
+    return NodeSample(uid=uid, name=f"odin-{uid}", shape="s", ready=ready, **more)
+
+
+def decision(desired: int, **more: Any) -> Decision:
+    numbers = {"current": desired, "desired": desired, "recommended": desired, "wish": desired}
+    return Decision(time=1000.0, trigger=Trigger.STEADY, **numbers, **more)
+
+
+def test_ready_comes_with_all_nodes_and_stays_while_half_of_them_are() -> None:
+    assert ready_finding(seen(node("a"), node("b")), 2, {}).status == "True"
+    half = seen(node("a"), node("b", ready=False))
+    assert ready_finding(half, 2, {}).status == "False"
+    assert ready_finding(half, 2, WAS_READY).status == "True"
+    assert ready_finding(half, 3, WAS_READY).status == "False"
+    assert ready_finding(seen(), 1, WAS_READY).reason == "NoNodes"
+    assert ready_finding(seen(), 0, {}).reason == "ScaledToZero"
+
+
+def test_a_lost_feed_names_the_nodes_and_unknown_is_not_lost() -> None:
+    pods = (node("a"), node("b"))
+    assert feed_finding(seen(*pods)).status == "Unknown"
+    figures = {
+        "a": NodeFigures(taken=0, feed_connected=True),
+        "b": NodeFigures(taken=0, feed_connected=False),
+    }
+    lost = feed_finding(seen(*pods, figures=figures))
+    assert (lost.status, lost.reason) == ("False", "FeedLost")
+    assert lost.message == "1 of 2 nodes have lost NATS: odin-b"
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (
+            {"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no such"}}}]},
+            "ErrImagePull: no such",
+        ),
+        ({"containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}, ""),
+        ({"containerStatuses": [{"state": {"running": {}}}]}, ""),
+    ],
+)
+def test_a_pod_that_waits_in_vain_says_why(raw: dict[str, Any], words: str) -> None:
+    pod = node("a", ready=False)
+    assert waits_in_vain(seen(pod, **raw), pod) == words
+
+
+def test_an_unschedulable_pod_says_what_the_scheduler_says() -> None:
+    pod = node("a", ready=False, unschedulable=True)
+    conditions = [{"type": "PodScheduled", "message": "0/1 nodes are available: 1 Insufficient memory."}]
+    found = degraded_finding(seen(pod, conditions=conditions), Idle())
+    assert (found.status, found.reason) == ("True", "PodsFailing")
+    assert "1 Insufficient memory" in found.message
+
+
+def test_refused_settings_and_a_stalled_rollout_degrade() -> None:
+    figures = {"a": NodeFigures(taken=0, settings_error="WS_MAX_CONNECTIONS=x: must be a number")}
+    assert degraded_finding(seen(node("a"), figures=figures), Idle()).reason == "SettingsRefused"
+    assert degraded_finding(seen(node("a")), Stalled(reason="odin-b is not ready")).reason == "Stalled"
+    assert degraded_finding(seen(node("a")), Idle()).status == "False"
+
+
+def test_every_condition_type_is_told_once() -> None:
+    found = all_findings(seen(node("a")), decision(1), Idle(), {}, ())
+    types = sorted(finding.type for finding in found)
+    assert types == [
+        "Degraded",
+        "FeedConnected",
+        "Progressing",
+        "Ready",
+        "Reconciling",
+        "ScalingActive",
+        "ScalingLimited",
+        "Stalled",
+    ]
+    assert len(merge_conditions([], found, 1000.0, 1)) == 8
+
+
+def test_the_phase_is_the_most_urgent() -> None:
+    fine = seen(node("a"))
+    findings = all_findings(fine, decision(1), Idle(), {}, ())
+    assert phase_of(findings, fine, decision(1), rolling=False) == "Running"
+    assert phase_of(findings, fine, decision(1), rolling=True) == "RollingOut"
+    assert phase_of(findings, fine, decision(2), rolling=False) == "Scaling"
+    none = seen()
+    assert phase_of(all_findings(none, decision(1), Idle(), {}, ()), none, decision(1), False) == "Pending"
+    bad = problem_findings("InvalidSpec", "spec.x: no", stalled=True)
+    assert phase_of(bad, fine, decision(1), False) == "Degraded"
+
+
+def test_a_problem_tells_kstatus_whether_waiting_helps() -> None:
+    stalled = {one.type: one.status for one in problem_findings("InvalidSpec", "no", stalled=True)}
+    assert (stalled["Stalled"], stalled["Reconciling"]) == ("True", "False")
+    retried = {one.type: one.status for one in problem_findings("UnavailableError", "no", stalled=False)}
+    assert (retried["Stalled"], retried["Reconciling"]) == ("False", "True")
