@@ -11,6 +11,9 @@ MESSAGE_CHARACTERS = 1000
 """The schema bounds a condition's message."""
 
 
+_KEEPS_SIZE = (HoldKind.STABILIZATION, HoldKind.OUTAGE, HoldKind.HEADROOM)
+
+
 @dataclass(frozen=True, slots=True)
 class ConditionText:
     """A condition as scaling sees it; the reconciler adds times and the generation."""
@@ -62,7 +65,11 @@ def _active(decision: Decision, autoscaling: bool) -> ConditionText:
             f"{missing:g} of {decision.figures.get('nodes', 0):g} nodes give no figures; they count as full"
         )
         return ConditionText("ScalingActive", True, str(HoldKind.MISSING), text)
-    return ConditionText("ScalingActive", True, "FiguresComplete", _cut("; ".join(decision.reasons)))
+    # Why a fleet keeps its size although its load fell is what its user asks next.
+    kept = [hold for hold in decision.holds if hold.kind in _KEEPS_SIZE]
+    reason = str(kept[0].kind) if kept else "FiguresComplete"
+    texts = (*decision.reasons, *(hold.text for hold in kept))
+    return ConditionText("ScalingActive", True, reason, _cut("; ".join(texts)))
 
 
 def _limited(decision: Decision) -> ConditionText:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from wsfleet.scaling.decision import Hold, HoldKind
@@ -65,7 +66,7 @@ def _unsure(look: Look) -> Iterator[Hold]:
         yield Hold(
             HoldKind.OUTAGE,
             "connections dropped and not by our own closes; clients may come back at once, so no node goes "
-            f"for another {history.outage_until - look.now:.0f} s",
+            f"for about {math.ceil((history.outage_until - look.now) / 60)} min",
         )
 
 

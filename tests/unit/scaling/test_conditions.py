@@ -35,6 +35,24 @@ def test_missing_figures() -> None:
     assert active.message == "1 of 1 nodes give no figures; they count as full"
 
 
+def test_a_size_kept_after_an_outage() -> None:
+    fleet = settled(replace(POLICY, max_replicas=9), 2)
+    fleet.look_for(600, [node("a", 7000), node("b", 7000)])
+    fleet.look_for(60, [node("a", 0), node("b", 0)])
+    assert fleet.last is not None
+    active, _ = scaling_conditions(fleet.last)
+    assert (active.status, active.reason) == (True, "Stabilization")
+    assert active.message.endswith("up to 2 nodes were asked for in the last 300 s")
+    fleet.look_for(300, [node("a", 0), node("b", 0)])
+    active, _ = scaling_conditions(fleet.last)
+    assert (active.status, active.reason) == (True, "ConnectionsDropped")
+    assert active.message == (
+        "0 connections need 1 node at 80 % of 10,000 each; at most 1 node asked for in the last 300 s; "
+        "connections dropped and not by our own closes; "
+        "clients may come back at once, so no node goes for about 25 min"
+    )
+
+
 def test_cpu_that_does_not_divide() -> None:
     fleet = settled(replace(POLICY, max_replicas=9), 1)
     fleet.fixed_percent = 70.0
