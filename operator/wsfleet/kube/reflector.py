@@ -96,6 +96,10 @@ class Reflector:
             except KubeError as exc:
                 version = ""
                 logger.warning("watching %s: %s; again in %.1f s", self.kind.plural, exc, pause)
+            except Exception:
+                # A copy that is no longer kept current is worse than one made anew.
+                version = ""
+                logger.exception("watching %s; again in %.1f s", self.kind.plural, pause)
             self._turned = time.monotonic()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _BACKOFF_SECONDS[1])
@@ -134,10 +138,12 @@ class Reflector:
                 error = ExpiredError if obj.get("code") == 410 else KubeError
                 raise error(f"watch {self.kind.plural}", int(obj.get("code") or 0), message)
             version = obj["metadata"]["resourceVersion"]
+            if kind == "BOOKMARK":
+                continue  # it has a version and nothing else
             key = (namespace_of(obj), name_of(obj))
             if kind == "DELETED":
                 self._drop(key)
-            elif kind != "BOOKMARK":
+            else:
                 self._store(key, self._trim(obj))
         self._turned = time.monotonic()
         return version
