@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 0.5  # after something was done, to see what came of it
 _STALE_SECONDS = 150.0
+_SAY_SECONDS = 60.0
 _BLIPS = 3
 
 
@@ -57,6 +59,7 @@ class FleetReconciler:
         self._fleets: dict[Key, Object] = {}
         self._states: dict[Key, FleetState] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._said_silent = -math.inf
 
     def take(self, fleet: Object) -> bool:
         """Take over a fleet as it was seen last; whether it is new or changed in what its user says."""
@@ -107,7 +110,7 @@ class FleetReconciler:
             return None
         silent = self._context.cache.silent_seconds(key[0])
         if silent > _STALE_SECONDS:
-            logger.warning("%s/%s: nothing heard for %.0f s: not acting on old news", *key, silent)
+            self._say_silent(silent)
             return None
         state = self._states.get(key)
         if state is None or state.uid != fleet["metadata"]["uid"]:
@@ -121,6 +124,12 @@ class FleetReconciler:
                 if "because it is being terminated" not in exc.message:
                     raise
                 return None  # the namespace is going, and the fleet with it
+
+    def _say_silent(self, seconds: float) -> None:
+        now = time.monotonic()
+        if now - self._said_silent > _SAY_SECONDS:
+            self._said_silent = now
+            logger.warning("the API server has said nothing for %.0f s: not acting on old news", seconds)
 
     async def _look(self, key: Key, fleet: Object, state: FleetState) -> float | None:
         prepared = self._prepare(key, fleet, state)
