@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -16,11 +17,14 @@ from tests.support.wsfleet_clients import clients, open_client, publish
 
 QUICK_DRAIN = {"delaySeconds": 2, "timeoutSeconds": 20}
 READY_SECONDS = 90
+SMALL = {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}
+"""The cluster under test is one small machine, and may hold the fleet of `make up` too."""
 
 
 def ready_fleet(release: Client, namespace: str, **spec: Any) -> str:
     """A fleet `odin` with all its nodes ready; the address of its Service."""
-    release.apply(wsfleet("odin", drain=QUICK_DRAIN, **spec), namespace=namespace)
+    document = wsfleet("odin", drain=QUICK_DRAIN, template=SMALL, **spec)
+    release.apply(document, namespace=namespace)
     wait_condition(release, "odin", namespace, "Ready", timeout_seconds=READY_SECONDS)
     return release.service_address("odin", namespace)
 
@@ -44,6 +48,16 @@ def change(release: Client, namespace: str, spec: dict[str, Any]) -> int:
     )
     generation: int = json.loads(answer)["metadata"]["generation"]
     return generation
+
+
+def wait_routed(address: str, nodes: Collection[str], seconds: float = 20) -> None:
+    """Until new connections reach all these nodes: routes come a moment after readiness."""
+    end, seen = time.monotonic() + seconds, set[str]()
+    while not seen >= set(nodes):
+        assert time.monotonic() < end, f"only {seen} of {nodes} get clients"
+        client = open_client(address)
+        seen.add(client.node)
+        client.close()
 
 
 def test_a_message_goes_from_nats_to_a_client_through_the_service(release: Client, namespace: str) -> None:
@@ -134,6 +148,7 @@ def test_kubectl_scale_brings_a_node_up_and_down_by_draining_it(release: Client,
         lambda: status_of(release, "odin", namespace).get("readyReplicas") == 2,
         READY_SECONDS,
     )
+    wait_routed(address, pods(release, namespace).keys())
     with clients(address, 12) as connected:
         assert {client.node for client in connected} == pods(release, namespace).keys()
         release.kubectl(*scale, "--replicas=1")
