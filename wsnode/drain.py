@@ -13,7 +13,8 @@ import random
 import time
 from dataclasses import dataclass
 
-from wsnode.links import CLOSING, OPEN, Link, Links
+from wsnode.link import CLOSING, OPEN, Link
+from wsnode.links import Links
 from wsnode.view import DrainState, DrainStatus, InvalidArgumentError, NotNowError, ShedStatus
 
 SERVICE_RESTART = 1012

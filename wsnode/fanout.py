@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections import deque
 
 from wsnode.channels import Channels
 from wsnode.config import Settings
 from wsnode.counters import Counters
-from wsnode.links import Link, Links
+from wsnode.link import Link
+from wsnode.links import Links
 from wsnode.protocol.messages import position_frame
 from wsnode.rates import TokenBucket
 from wsnode.ring import Message, Ring
 from wsnode.rounds import ROUND_BYTES, Announcement, Job, Part, Round, add_parts, take_round
+from wsnode.writer import Writer
 
 SHARD_SOCKETS = 64
 TURN_SECONDS = 0.002
@@ -53,6 +54,7 @@ class Fanout:
         self._scheduled = False
         self._position_due = False
         self._lost = 0
+        self._writer = Writer(links, counters)
         self._bucket = TokenBucket(links.settings.max_broadcast_rate)
 
     @property
@@ -135,7 +137,7 @@ class Fanout:
                 at = part.links.index(link, writing.link if index == writing.part else 0)
             except ValueError:
                 continue
-            self._write_shard(part, at, at + 1)
+            self._writer.write(part, at, at + 1)
             part.links[at] = _NOBODY
             return
 
@@ -215,68 +217,12 @@ class Fanout:
                 if wait or now >= stop:
                     return wait
                 until = writing.link + shard
-                frames = self._write_shard(part, writing.link, until)
+                frames = self._writer.write(part, writing.link, until)
                 self._bucket.take(now, frames)
                 writing.link = until
             writing.part += 1
             writing.link = 0
         return None
-
-    def _write_shard(self, part: Part, start: int, until: int) -> int:
-        """Writes to some clients of a part. Returns how many data frames they were given.
-
-        The hot path of the whole node: one system call a client. A link that is gone has the
-        descriptor -1, and the write fails like any other that the links look into.
-        """
-        if part.own is not None:
-            return self._write_own(part, start, until)
-        data, size, keep, write = part.data, len(part.data), self._links.keep, os.write
-        links = part.links[start:until]
-        given = len(links)
-        for link in links:
-            if link.out is None:
-                try:
-                    taken = write(link.fd, data)
-                except OSError as error:
-                    given -= not self._failed(link, data, error)
-                    continue
-                if taken != size:
-                    given -= not keep(link, data[taken:])
-            else:
-                given -= not keep(link, data)
-        self._counters.messages_out += given * part.frames
-        self._counters.bytes_out += given * size
-        return given * part.frames
-
-    def _write_own(self, part: Part, start: int, until: int) -> int:
-        """The same for clients of which each gets its own frames."""
-        assert part.own is not None
-        total = 0
-        for link, frames in zip(part.links[start:until], part.own[start:until], strict=True):
-            data = None
-            taken = 0
-            if link.out is None:
-                try:
-                    taken = os.writev(link.fd, frames)
-                except OSError as error:
-                    data = b"".join(frames)
-                    if not self._failed(link, data, error):
-                        continue
-                    taken = len(data)
-            size = sum(map(len, frames))
-            if taken != size and not self._links.keep(link, b"".join(frames)[taken:]):
-                continue
-            total += len(frames) if part.frames < 0 else part.frames
-            self._counters.bytes_out += size
-        self._counters.messages_out += total
-        return total
-
-    def _failed(self, link: Link, data: bytes, error: OSError) -> bool:
-        """A write that did not go: kept for a full socket; the end of one that is broken or gone."""
-        if isinstance(error, BlockingIOError):
-            return self._links.keep(link, data)
-        self._links.drop(link, "gone")
-        return False
 
     def _end(self, written: Round) -> None:
         if written.heard:

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from wsnode.broker import connected, phrase
 from wsnode.config import Settings
 from wsnode.counters import Counters
 from wsnode.jetstream import JetStreamApi, JetStreamError, StreamInfo, stream_problem, wanted_stream
@@ -37,6 +38,7 @@ _SAY_EVERY_SECONDS = 30.0
 _RETRY_SECONDS = 0.1
 _RETRY_AT_MOST_SECONDS = 1.0
 _PROBLEM_RETRY_SECONDS = 2.0
+_STOP_AGAIN_SECONDS = 0.2
 # A stream that vanished is most likely being made again by someone who knows how it should be.
 _MISSING_STREAM_GRACE_SECONDS = 2.0
 
@@ -80,6 +82,8 @@ class Feed:
         self._created = ""
         self._connected = self._seeded = False
         self._told = True  # what clients were told last; a fresh node has nothing to take back
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
         self._lag = 0
         self._target = 0  # what has to be read to be caught up
         self._problem: str | None = None
@@ -116,58 +120,40 @@ class Feed:
         elif not paused:
             self._unpaused.set()
 
-    async def run(self) -> None:
-        """Reads for ever; ends only by being cancelled."""
+    def start(self) -> None:
+        """Reads from now on, until `stop`."""
+        self._task = asyncio.create_task(self._run(), name="feed")
+
+    async def stop(self) -> None:
+        """Ends reading for good, whatever the broker is doing."""
+        self._stopping = True
+        if self._pull is not None:
+            self._pull.end("stopping")
+        # More than once: the library swallows a cancellation that meets it while it writes.
+        while self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=_STOP_AGAIN_SECONDS)
+
+    async def _run(self) -> None:
         retry = _RETRY_SECONDS
-        while True:
+        while not self._stopping:
             try:
-                async with self._client() as client:
+                async with connected(self._settings, self._trouble, self._disconnected) as client:
                     retry = _RETRY_SECONDS
                     await self._read(client)
             except Exception as error:
                 # Whatever happens with the broker must not end the node; it is told and tried again.
-                self._say("broker", "no feed from NATS, trying again", error=_phrase(error))
+                self._say("broker", "no feed from NATS, trying again", error=phrase(error))
             self._lost_touch()
             await asyncio.sleep(retry * (0.5 + secrets.randbelow(1000) / 1000))
             retry = min(retry * 2, _RETRY_AT_MOST_SECONDS)
-
-    @contextlib.asynccontextmanager
-    async def _client(self):  # type: ignore[no-untyped-def]
-        import nats
-
-        async def said(error: Exception) -> None:
-            self._say("client", "trouble with NATS", error=_phrase(error))
-
-        async def closed() -> None:
-            if self._pull is not None:
-                self._pull.end("disconnected")
-
-        settings = self._settings
-        client = await nats.connect(
-            [url.strip() for url in settings.nats_url.split(",")],
-            name=f"wsnode {settings.node_name}",
-            # Connecting again is this module's own: a consumer has to be made anew anyway.
-            allow_reconnect=False,
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0.1,
-            connect_timeout=2,
-            ping_interval=5,
-            max_outstanding_pings=2,
-            error_cb=said,
-            closed_cb=closed,
-            user_credentials=settings.nats_credentials_file or None,
-        )
-        try:
-            yield client
-        finally:
-            await client.close()
 
     async def _read(self, client: Client) -> None:
         """Reads over one connection until it is gone."""
         api = JetStreamApi(client, self._settings.js_stream_name)
         if self._created:
             self._counters.feed_reconnects += 1
-        while not client.is_closed:
+        while not client.is_closed and not self._stopping:
             await self._unpaused.wait()
             info = await self._stream(api)
             if info is None or self._problem is not None:
@@ -179,10 +165,17 @@ class Feed:
             reason = await self._consume(client, api)
             if reason == "gap":
                 self._counters.feed_gaps += 1
-            if reason != "paused":
+            if reason not in ("paused", "stopping"):
                 self._lost_touch()
                 self._say("consumer", "reading of the stream was interrupted, going on", reason=reason)
                 await asyncio.sleep(0.05)
+
+    def _trouble(self, error: Exception) -> None:
+        self._say("client", "trouble with NATS", error=phrase(error))
+
+    def _disconnected(self) -> None:
+        if self._pull is not None:
+            self._pull.end("disconnected")
 
     async def _stream(self, api: JetStreamApi) -> StreamInfo | None:
         """The stream as it is now, made if there is none; None when it is to be asked for again."""
@@ -236,13 +229,14 @@ class Feed:
             self._caught_up()
         checking = asyncio.create_task(self._watch_catching_up(api, name, pull))
         try:
-            return await pull.run()
+            reason = await pull.run()
+            if reason == "paused":
+                with contextlib.suppress(JetStreamError):  # it would go by itself, this is only sooner
+                    await api.delete_consumer(name)
+            return reason
         finally:
             self._pull = None
             checking.cancel()
-            if not client.is_closed:
-                with contextlib.suppress(Exception):  # it goes by itself, this is only sooner
-                    await api.delete_consumer(name)
 
     async def _watch_catching_up(self, api: JetStreamApi, name: str, pull: Pull) -> None:
         """The last of what waited may have aged out meanwhile: then no message says that all is read."""
@@ -306,8 +300,3 @@ class Feed:
         if self._told and self._seeded:
             self._told = False
             self._on_connected(False)
-
-
-def _phrase(error: BaseException) -> str:
-    """An error in words; some of the library's have none."""
-    return str(error) or type(error).__name__

@@ -20,7 +20,8 @@ from wsnode.admission import Reason, retry_after_seconds
 from wsnode.config import Settings
 from wsnode.config.quantities import split_address
 from wsnode.counters import Counters
-from wsnode.links import Link, Links
+from wsnode.link import Link
+from wsnode.links import Links
 from wsnode.logs import RateLimited
 from wsnode.protocol.handshake import (
     CLIENT_PATH,
@@ -37,6 +38,7 @@ BACKLOG = 4096
 HANDSHAKES_A_TURN = 64
 SEND_BUFFER_BYTES = 65_536
 _REST_SECONDS = 0.1
+_DESCRIPTORS_FOR_OTHERS = 32  # below what admission keeps: reached only by those that never ask
 _OUT_OF_SOMETHING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _V4_IN_V6 = "::ffff:"
 
@@ -72,6 +74,7 @@ class Intake:
         healthy: what `/health` says.
         greet: called with a link that is let in and the query of its URL; returns the first frames.
         read: called with an open link and what it sent behind its request.
+        descriptors_free: how many the process may still open.
     """
 
     def __init__(
@@ -85,9 +88,11 @@ class Intake:
         healthy: Callable[[], bool],
         greet: Callable[[Link, str], bytes],
         read: Callable[[Link, bytes], None],
+        descriptors_free: Callable[[], int],
     ) -> None:
         self._loop, self._listener, self._links, self._counters = loop, listener, links, counters
         self._admit, self._healthy, self._greet, self._read = admit, healthy, greet, read
+        self._descriptors_free = descriptors_free
         self._random = random.Random()
         self._rest: asyncio.TimerHandle | None = None
         self._addresses: Counter[str] = Counter()
@@ -196,8 +201,20 @@ class Intake:
                     return False
                 continue  # that client is gone already (accept(2): treat like EAGAIN)
             os.set_blocking(fd, False)
+            if self._descriptors_free() < _DESCRIPTORS_FOR_OTHERS:
+                self._send_away(fd)
+                continue
             self._links.add(fd, peer[0].removeprefix(_V4_IN_V6) if limited else None)
         return True
+
+    def _send_away(self, fd: int) -> None:
+        """Refuses without listening: half-open connections must not take what the admin port needs."""
+        self._counters.connections_rejected["descriptors"] += 1
+        try:
+            os.write(fd, http_answer(503, "no more clients now: descriptors\n", {"Retry-After": "10"}))
+        except OSError:
+            pass
+        os.close(fd)
 
     def _take_a_rest(self, error: OSError) -> None:
         self._counters.accept_failures += 1

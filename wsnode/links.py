@@ -24,12 +24,10 @@ from collections.abc import Callable, Iterator
 
 from wsnode.config import Settings
 from wsnode.counters import Counters
-from wsnode.protocol.frames import Fragments, encode_close
+from wsnode.link import CLOSING, DISCARDING, OPEN, Link
+from wsnode.protocol.frames import encode_close
 
 _log = logging.getLogger(__name__)
-
-# States of a link, in the order in which it passes through them.
-HANDSHAKE, OPEN, CLOSING, DISCARDING = range(4)
 
 READ_BYTES = 16_384
 """Read from one client a turn at most, so that a busy one does not hold up the others."""
@@ -37,59 +35,6 @@ _EVENTS_A_TURN = 256
 _READ = select.EPOLLIN
 _READ_AND_WRITE = select.EPOLLIN | select.EPOLLOUT
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-class Link:
-    """One client.
-
-    Attributes:
-        fd: its descriptor, -1 once it is gone.
-        state: HANDSHAKE; OPEN; CLOSING: our close frame is sent, theirs awaited; DISCARDING: all
-            is said, the rest of what it sends is thrown away until it closes.
-        out: what the socket has not taken; None on an open link that is not behind. An empty one
-            on a link that is no longer open keeps the fan-out's fast path away from it.
-        inb: the partial request or frame received last.
-        fragments: the fragmented message under way.
-        channels: what it subscribed to.
-        seen: the node's clock when it last gave a sign of life.
-        opened: the node's clock when it was accepted.
-        paid_until: its rate limit, see `rates.spaced`.
-        address: where it comes from, kept only while addresses are limited.
-        why: reason that its end will be counted under.
-    """
-
-    __slots__ = (
-        "address",
-        "channels",
-        "fd",
-        "fragments",
-        "inb",
-        "opened",
-        "out",
-        "paid_until",
-        "seen",
-        "state",
-        "why",
-    )
-
-    def __init__(self, fd: int, now: int, address: str | None) -> None:
-        self.fd = fd
-        self.state = HANDSHAKE
-        self.out: bytearray | None = None
-        self.inb: bytearray | None = None
-        self.fragments: Fragments | None = None
-        self.channels: tuple[str, ...] = ()
-        self.seen = self.opened = now
-        self.paid_until = 0
-        self.address = address
-        self.why = "gone"
-
-    @classmethod
-    def nobody(cls) -> Link:
-        """A link that is gone, to stand where one was."""
-        link = cls(-1, 0, None)
-        link.state, link.out = DISCARDING, bytearray()
-        return link
 
 
 class Links:

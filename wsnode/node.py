@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
 import time
-from pathlib import Path
 
 from wsnode import logs
-from wsnode.admission import DESCRIPTORS_KEPT, Admission, Figures, Reason
+from wsnode.admission import Admission, Figures, Reason
 from wsnode.channels import Channels
 from wsnode.config import Settings
 from wsnode.counters import Counters
+from wsnode.descriptors import raise_descriptor_limit
 from wsnode.drain import Drain
 from wsnode.fanout import Fanout
 from wsnode.feed import Feed
 from wsnode.gauges import Gauges
 from wsnode.intake import Intake, open_listener
-from wsnode.links import HANDSHAKE, Link, Links
+from wsnode.link import HANDSHAKE, Link
+from wsnode.links import Links
 from wsnode.protocol.messages import feed_frame
 from wsnode.ring import Ring, Window
 from wsnode.rounds import Announcement
@@ -29,7 +29,6 @@ from wsnode.watch import SettingsChange, describe_change
 
 _log = logging.getLogger(__name__)
 _TICK_SECONDS = 1.0
-_ENDLESS_DESCRIPTORS = 1_048_576  # Linux' fs.nr_open; a limit without an end can't be set above it
 
 
 class Node:
@@ -73,7 +72,7 @@ class Node:
         self._intake: Intake | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tick_due = self._position_due = 0.0
-        self._descriptors = _raise_descriptor_limit(settings.max_connections)
+        self._descriptors = raise_descriptor_limit(settings.max_connections)
         self.port = 0
 
     # Start and stop, called in order by the server.
@@ -95,6 +94,7 @@ class Node:
             healthy=lambda: self.healthy,
             greet=self._sessions.greet,
             read=self._sessions.read,
+            descriptors_free=self._descriptors_free,
         )
         self._links.on_data = self._received
         self._links.on_leave = self._left
@@ -130,7 +130,7 @@ class Node:
         self._gauges.cpu.limit_cores = change.settings.cpu_limit
         logs.set_level(change.settings.log_level)
         if change.settings.max_connections > before.max_connections:
-            self._descriptors = _raise_descriptor_limit(change.settings.max_connections)
+            self._descriptors = raise_descriptor_limit(change.settings.max_connections)
         _log.info("settings applied", extra=logs.fields(**describe_change(before, change.settings)))
 
     # What the admin port sees and may ask.
@@ -232,11 +232,14 @@ class Node:
             goroutines=2 * links.open_count + self.settings.worker_pool_size,
             cpu_percent=self._gauges.cpu.percent,
             memory_bytes=self._gauges.memory.bytes,
-            descriptors_free=self._descriptors - links.total,
+            descriptors_free=self._descriptors_free(),
             loop_lag_seconds=self._gauges.lag.seconds,
             draining=self.drain_control.refusing,
             address_connections=self._intake.from_address(address) if self._intake is not None else 0,
         )
+
+    def _descriptors_free(self) -> int:
+        return self._descriptors - self._links.total
 
     def _admit(self, address: str | None) -> Reason | None:
         return self._admission.decide(time.monotonic(), self._figures(address))
@@ -267,19 +270,3 @@ class Node:
         if loop_time >= self._position_due:
             self._position_due = loop_time + self.settings.position_interval - _TICK_SECONDS / 2
             self._fanout.position()
-
-
-def _raise_descriptor_limit(max_connections: int) -> int:
-    """Lifts RLIMIT_NOFILE to what the process may have, and returns how many clients it leaves room for."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY:
-        hard = max(soft, _ENDLESS_DESCRIPTORS)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    for_clients = hard - sum(1 for _ in Path("/proc/self/fd").iterdir())
-    if for_clients - DESCRIPTORS_KEPT < max_connections:
-        _log.error(
-            "too few file descriptors for WS_MAX_CONNECTIONS: raise RLIMIT_NOFILE (ulimit -n)",
-            extra=logs.fields(limit=hard, max_connections=max_connections),
-        )
-    return for_clients

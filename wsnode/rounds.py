@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from wsnode.channels import Channels
-from wsnode.links import Link
+from wsnode.link import Link
 from wsnode.protocol.envelope import data_frame
 from wsnode.ring import Message
 

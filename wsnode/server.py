@@ -37,7 +37,7 @@ async def serve(settings: Settings, environ: Mapping[str, str]) -> int:
         # port; then the feed, which may wait for its broker as long as it takes.
         await admin.start()
         node.open()
-        background.append(asyncio.create_task(node.feed_reader.run(), name="feed"))
+        node.feed_reader.start()
         background.append(asyncio.create_task(_watch(node, environ), name="settings"))
         _log.info("node started", extra=fields(version=version(), port=node.port, admin_port=admin.port))
         await stopping.asked.wait()
@@ -54,6 +54,7 @@ async def serve(settings: Settings, environ: Mapping[str, str]) -> int:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        await node.feed_reader.stop()
         node.close()
         await admin.stop()
         stopping.release()

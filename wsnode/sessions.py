@@ -8,7 +8,8 @@ from typing import Any
 from wsnode.channels import Channels
 from wsnode.counters import Counters
 from wsnode.fanout import Fanout
-from wsnode.links import CLOSING, Link, Links
+from wsnode.link import CLOSING, Link
+from wsnode.links import Links
 from wsnode.protocol import frames, messages
 from wsnode.protocol.messages import ClientError, Resume, Subscribe, Unsubscribe
 from wsnode.rates import spaced

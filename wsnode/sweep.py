@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from wsnode.counters import Counters
-from wsnode.links import CLOSING, DISCARDING, HANDSHAKE, OPEN, Link, Links
+from wsnode.link import CLOSING, DISCARDING, HANDSHAKE, OPEN, Link
+from wsnode.links import Links
 from wsnode.protocol.frames import PING_FRAME
 from wsnode.protocol.handshake import http_answer
 

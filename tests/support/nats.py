@@ -35,8 +35,8 @@ def server_binary() -> str:
 class NatsServer:
     """One server process. Killed and started again it keeps its port and its streams."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, *arguments: str) -> None:
+        self._directory, self._arguments = directory, arguments
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -50,7 +50,7 @@ class NatsServer:
         ports = self._directory / "ports"
         ports.mkdir(exist_ok=True)
         command = [server_binary(), "-js", "-sd", str(self._directory / "store"), "-a", "127.0.0.1"]
-        command += ["-p", str(self.port or -1), "--ports_file_dir", str(ports)]
+        command += [*self._arguments, "-p", str(self.port or -1), "--ports_file_dir", str(ports)]
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         self._wait(ports / f"nats-server_{self._process.pid}.ports")

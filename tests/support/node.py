@@ -48,14 +48,14 @@ async def running_node(settings: Settings, *, ready: bool = True) -> AsyncIterat
     """A node in this loop, seeded unless told otherwise."""
     node = Node(settings)
     node.open()
-    feed = asyncio.create_task(node.feed_reader.run())
+    node.feed_reader.start()
     try:
         if ready:
             await until(lambda: node.ready)
         yield node
     finally:
-        feed.cancel()
-        await asyncio.gather(feed, return_exceptions=True)
+        async with asyncio.timeout(WAIT_SECONDS):
+            await node.feed_reader.stop()
         node.close_port()
         node.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 import nats.js.errors
@@ -49,6 +50,22 @@ async def test_a_broker_that_is_away_at_start_is_waited_for(nats_server: NatsSer
         await until(lambda: node.ready)
         assert (await client.message())["type"] == "hello"  # the stream is known now
         await client.close()
+
+
+async def test_a_broker_that_refuses_the_node_is_asked_again_and_nothing_leaks(tmp_path: Path) -> None:
+    server = NatsServer(tmp_path, "--auth", "secret").start()
+    try:
+        async with running_node(node_settings(server.url), ready=False) as node:
+            await asyncio.sleep(1.0)
+            before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+            await asyncio.sleep(2.5)
+            assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= before + 1
+            assert not node.ready
+        url = server.url.replace("//", "//secret@")
+        async with running_node(node_settings(url)) as node:
+            assert node.ready
+    finally:
+        server.kill()
 
 
 async def test_a_broker_that_goes_away_later_closes_nobody(nats_server: NatsServer) -> None:
@@ -118,6 +135,18 @@ async def test_killed_while_messages_are_on_their_way(nats_server: NatsServer) -
         got = await _data(client, 5000)
         assert [m["data"] for m in got] == list(numbers)
         await client.close()
+
+
+async def test_reading_ends_when_told_whatever_it_is_doing(nats_server: NatsServer) -> None:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    source = random.Random(seed)
+    for _ in range(40):
+        async with running_node(node_settings(nats_server.url), ready=False):
+            await asyncio.sleep(source.random() * 0.03)
+    async with nats_server.client() as broker:
+        await asyncio.sleep(INACTIVE_SECONDS + 1)
+        assert await broker.jetstream().consumers_info(STREAM) == []
 
 
 async def test_a_deleted_consumer_is_made_anew(nats_server: NatsServer) -> None:

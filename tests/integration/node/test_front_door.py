@@ -160,6 +160,30 @@ async def test_without_descriptors_the_door_rests_and_opens_again(nats_server: N
         await client.close()
 
 
+async def test_half_open_connections_do_not_take_the_last_descriptors(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_node(node_settings(nats_server.url)) as node:
+        node._descriptors = 50
+        silent = [await WsClient.connect(node.port, b"") for _ in range(18)]
+        await until(lambda: node._links.total == 18)
+        refused = [await WsClient.connect(node.port, b"") for _ in range(5)]
+        for client in refused:
+            assert (await client.response())[0] == 503
+        assert node.counters.connections_rejected == {"descriptors": 5}
+        assert node._links.total == 18 + 1  # one was let to the door, and waits there
+        for client in silent + refused:
+            await client.close()
+
+
+async def test_too_few_descriptors_are_said_at_start(
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = node_settings(nats_server.url, max_connections=1_000_000, max_goroutines=4_000_000)
+    async with running_node(settings):
+        assert "too few file descriptors for WS_MAX_CONNECTIONS" in caplog.text
+
+
 async def _open_when_possible(port: int) -> WsClient:
     while True:
         try:

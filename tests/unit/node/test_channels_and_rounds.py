@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsnode.channels import Channels
-from wsnode.links import Link
+from wsnode.link import Link
 from wsnode.ring import Message
 from wsnode.rounds import ROUND_BYTES, ROUND_MESSAGES, Announcement, Job, add_parts, take_round
 
