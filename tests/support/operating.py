@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -150,3 +152,26 @@ def owned(cluster: Client, namespace: str) -> list[str]:
     label = "app.kubernetes.io/managed-by=wsfleet"
     found = cluster.kubectl_json("get", kinds, "--namespace", namespace, "--selector", label)
     return sorted(f"{item['kind']}/{item['metadata']['name']}" for item in found["items"])
+
+
+def settled(cluster: Client, namespace: str, generation: int = 1) -> dict[str, Any]:
+    """The status of the fleet `odin` once its operator has acted on a generation."""
+
+    def seen() -> dict[str, Any]:
+        status = status_of(cluster, "odin", namespace)
+        return status if status.get("observedGeneration") == generation else {}
+
+    return cluster.wait(f"generation {generation} to be observed", seen, 30)
+
+
+def free_port() -> int:
+    """A port that is free, as is the one above it, outside of the range that clients' sockets take from."""
+    while True:
+        port = random.randrange(20_000, 30_000, 2)
+        try:
+            for one in (port, port + 1):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", one))
+        except OSError:
+            continue
+        return port

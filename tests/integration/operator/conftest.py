@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cluster import Client
-from tests.support.operating import OperatorProcess, no_other_operator, run_operator
+from tests.support.operating import OperatorProcess, free_port, no_other_operator, run_operator
 
 CRD = Path(__file__).parents[3] / "crds/wsfleets.wsfleet.io.yaml"
 
@@ -37,16 +35,3 @@ def start(lab: Client, namespace: str, tmp_path: Path) -> Iterator[Start]:
             return stack.enter_context(run_operator(lab, namespace, tmp_path, port, **variables))
 
         yield begin
-
-
-def free_port() -> int:
-    """A port that is free, as is the one above it, outside of the range that clients' sockets take from."""
-    while True:
-        port = random.randrange(20_000, 30_000, 2)
-        try:
-            for one in (port, port + 1):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", one))
-        except OSError:
-            continue
-        return port

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -13,6 +12,7 @@ from tests.support.operating import (
     OperatorProcess,
     condition,
     owned,
+    settled,
     status_of,
     wait_condition,
     wsfleet,
@@ -29,16 +29,6 @@ OBJECTS = [
     "Secret/odin-admin",
     "Service/odin",
 ]
-
-
-def settled(lab: Client, namespace: str, generation: int = 1) -> dict[str, Any]:
-    """The status once the operator has acted on a generation."""
-
-    def seen() -> dict[str, Any]:
-        status = status_of(lab, "odin", namespace)
-        return status if status.get("observedGeneration") == generation else {}
-
-    return lab.wait(f"generation {generation} to be observed", seen, 30)
 
 
 def test_a_fleet_becomes_objects_that_it_owns_and_no_finalizers(
