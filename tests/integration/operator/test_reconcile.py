@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -158,6 +159,28 @@ def test_a_missing_credentials_secret_is_told_until_it_is_there(
         "--from-literal=nats.creds=x",
     )
     wait_condition(lab, "odin", namespace, "Degraded", "False", timeout_seconds=40)
+
+
+def test_a_failing_look_is_shown_retried_with_pauses_and_no_other_fleets_business(
+    lab: Client, namespace: str, start: Start
+) -> None:
+    operator = start()
+    dual_stack = {"ipFamilyPolicy": "RequireDualStack"}  # which a cluster of one IP family refuses
+    lab.apply(wsfleet("odin", replicas=0, service=dual_stack), namespace=namespace)
+    lab.apply(wsfleet("thor", replicas=0), namespace=namespace)
+
+    def told() -> dict[str, Any]:
+        found = condition(status_of(lab, "odin", namespace), "Degraded")
+        return found if found.get("status") == "True" else {}
+
+    found = lab.wait("the failure to be told", told)
+    assert found["reason"] == "InvalidError"
+    assert "ipFamilyPolicy" in found["message"] or "ipFamilies" in found["message"]
+    lab.wait("the other fleet", lambda: status_of(lab, "thor", namespace).get("phase") == "Running")
+    time.sleep(5)
+    assert operator.metric("wsfleet_reconcile_errors_total") < 8
+    lab.apply(wsfleet("odin", replicas=0), namespace=namespace)
+    wait_condition(lab, "odin", namespace, "Degraded", "False", timeout_seconds=10)
 
 
 def test_an_idle_fleet_causes_at_most_one_write_a_minute(lab: Client, namespace: str, start: Start) -> None:
