@@ -114,10 +114,12 @@ def _read_any(head: bytes) -> Opening | bytes:
     request = events[0]
     _settle(request, "Upgrade", "websocket")
     _settle(request, "Connection", "Upgrade")
-    try:
-        parts = urlsplit(request.path)
-    except ValueError:
-        return http_answer(400, "not a URL\n")
+    path, _, query = request.path.partition("?")
+    if not path.startswith("/"):  # absolute form (RFC 9112, section 3.2.2)
+        try:
+            path = urlsplit(path).path
+        except ValueError:
+            return http_answer(400, "not a URL\n")
     upgrade = "Upgrade" in request.headers or "Sec-WebSocket-Key" in request.headers
     origins = request.headers.get_all("Origin")
 
@@ -125,7 +127,7 @@ def _read_any(head: bytes) -> Opening | bytes:
         response = protocol.accept(request)
         return response.serialize(), response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS
 
-    return Opening(parts.path, parts.query, origins[0] if origins else None, upgrade, accept)
+    return Opening(path, query, origins[0] if origins else None, upgrade, accept)
 
 
 def _settle(request: Request, name: str, wanted: str) -> None:

@@ -66,15 +66,15 @@ async def test_a_client_that_reads_late_but_in_time_is_told_why_it_goes(nats_ser
 
 async def test_all_buffers_together_have_one_budget(nats_server: NatsServer) -> None:
     settings = node_settings(
-        nats_server.url, client_buffer_bytes=131_072, client_buffer_total_bytes=200_000, close_timeout=0.5
+        nats_server.url, client_buffer_bytes=300_000, client_buffer_total_bytes=300_000, close_timeout=0.5
     )
     async with running_node(settings) as node:
         slow = [_small_window(node.port, "A.b") for _ in range(6)]
         await until(lambda: node.connections == 6)
         payload = json.dumps("x" * 8000).encode()
-        await nats_server.publish(*(("A.b", payload) for _ in range(22)))
+        await nats_server.publish(*(("A.b", payload) for _ in range(40)))
         await until(lambda: node.counters.slow_clients)
-        await until(lambda: node._links.buffered_bytes <= 200_000)
+        await until(lambda: node._links.buffered_bytes <= 300_000)
         for client in slow:
             client.close()
 
