@@ -39,12 +39,19 @@ class Stream(SpecModel):
     max_age_seconds: Annotated[float, Quantity(DURATION, 1, 86_400)] = Field(
         default=30.0,
         alias="maxAge",
-        description="age at which messages are forgotten",
+        description="age at which messages are forgotten; spec.overrides.jsStreamMaxAge wins over it",
         json_schema_extra={"default": "30s"},
     )
-    max_messages: int = Field(default=100_000, ge=1, le=10**9, description="messages kept")
+    max_messages: int = Field(
+        default=100_000,
+        ge=1,
+        le=10**9,
+        description="messages kept; spec.overrides.jsStreamMaxMsgs wins over it",
+    )
     max_bytes: Annotated[int, Quantity(BYTES, 1024, 2**40)] = Field(
-        default=50 * 2**20, description="bytes kept", json_schema_extra={"default": "50Mi"}
+        default=50 * 2**20,
+        description="bytes kept; spec.overrides.jsStreamMaxBytes wins over it",
+        json_schema_extra={"default": "50Mi"},
     )
 
 

@@ -1,7 +1,8 @@
 """`spec.overrides`: the node's settings that are the user's to set, made from the settings class itself.
 
-A setting that the operator decides (ports, files, names), or that the resource has a field of its
-own for (`spec.nats`, `spec.drain`), is not among them: one concept has one place.
+Every setting is among them, save for those that the operator must decide itself. An override is the
+last word: it also wins over the field of its own that some settings have in `spec.drain` and
+`spec.nats.stream`, and a note of the plan says so.
 """
 
 from __future__ import annotations
@@ -12,61 +13,63 @@ import annotated_types
 from pydantic import Field, StringConstraints, create_model
 from pydantic.fields import FieldInfo
 
-from wsfleet.api.base import Rule, SpecModel
+from wsfleet.api.base import SpecModel
+from wsfleet.api.override_rules import OVERRIDE_RULES
 from wsfleet.api.quantities import BYTES, DURATION, Quantity
 from wsnode.config import Settings, env_name
 
 OWNED_BY_OPERATOR = frozenset(
-    {"addr", "admin_addr", "admin_token_file", "settings_file", "node_name", "processes"}
-)
-OWNED_BY_SPEC = frozenset(
     {
+        "addr",
+        "admin_addr",
+        "admin_token_file",
+        "settings_file",
+        "node_name",
+        "processes",
         "nats_url",
         "nats_credentials_file",
         "js_stream_name",
         "js_stream_subjects",
-        "js_stream_max_age",
-        "js_stream_max_msgs",
-        "js_stream_max_bytes",
-        "drain_delay",
-        "drain_timeout",
     }
 )
-OVERRIDABLE = tuple(name for name in Settings.model_fields if name not in OWNED_BY_OPERATOR | OWNED_BY_SPEC)
+"""Settings that no override may touch: what the operator mounts and calls, and which stream is read."""
+OVERRIDABLE = tuple(name for name in Settings.model_fields if name not in OWNED_BY_OPERATOR)
 """Settings fields that `spec.overrides` may set, in the order of the settings class."""
 
 _BYTE_FIELDS = frozenset(name for name in OVERRIDABLE if name.endswith(("_bytes", "memory_limit")))
 
 
-def _not_above(low: float | None, high: float | None) -> bool:
-    return low is None or high is None or low <= high
+_SPEC_FIELDS = {
+    "drain_delay": "spec.drain.delaySeconds",
+    "drain_timeout": "spec.drain.timeoutSeconds",
+    "js_stream_max_age": "spec.nats.stream.maxAge",
+    "js_stream_max_msgs": "spec.nats.stream.maxMessages",
+    "js_stream_max_bytes": "spec.nats.stream.maxBytes",
+}
+"""Settings that the resource has a field of its own for; an override wins over it."""
 
-
-def _goroutines_needed(own: Any) -> int | None:
-    if own.max_connections is None:
-        return None
-    return 2 * int(own.max_connections) + int(own.worker_pool_size or 0) + 20
+_LIMIT = (
+    "applies to running nodes at once; above what spec.instance has available it raises the pods' own "
+    "limit too, and that replaces them, one by one"
+)
+_STREAM = (
+    "for a stream that a node creates, one that exists is left as it is; a change replaces the pods, "
+    "one by one"
+)
+_WHEN = {
+    "cpu_limit": _LIMIT,
+    "memory_limit": _LIMIT,
+    "drain_timeout": "not raised to what a full node needs; applies to running nodes at once",
+    "js_stream_max_age": _STREAM,
+    "js_stream_max_msgs": _STREAM,
+    "js_stream_max_bytes": _STREAM,
+}
 
 
 class OverridesBase(SpecModel):
-    """Settings of the node that replace what the sizing rules compute."""
+    """Settings of the node that replace what the sizing rules and other parts of the spec give."""
 
-    RULES: ClassVar = (
-        Rule(
-            "!has(self.cpuRejectThreshold) || !has(self.cpuPauseThreshold) || "
-            "self.cpuRejectThreshold <= self.cpuPauseThreshold",
-            lambda own: _not_above(own.cpu_reject_threshold, own.cpu_pause_threshold),
-            "cpuRejectThreshold must not be above cpuPauseThreshold",
-            ".cpuRejectThreshold",
-        ),
-        Rule(
-            "!has(self.maxGoroutines) || !has(self.maxConnections) || self.maxGoroutines >= "
-            "2 * self.maxConnections + (has(self.workerPoolSize) ? self.workerPoolSize : 0) + 20",
-            lambda own: _not_above(_goroutines_needed(own), own.max_goroutines),
-            "maxGoroutines must be at least twice maxConnections + workerPoolSize + 20",
-            ".maxGoroutines",
-        ),
-    )
+    RULES: ClassVar = OVERRIDE_RULES
 
     def settings(self) -> dict[str, Any]:
         """Settings field -> value, of those that the user set."""
@@ -112,14 +115,19 @@ def _override_type(name: str, field: FieldInfo) -> Any:
     return Annotated[field.annotation, Field(**bounds)]
 
 
-def _override_field(name: str) -> tuple[Any, Any]:
-    field = Settings.model_fields[name]
+def _description(name: str, field: FieldInfo) -> str:
     extra = field.json_schema_extra
     live = isinstance(extra, dict) and extra["live"]
-    when = "applies to running nodes at once" if live else "a change replaces the pods, one by one"
+    by_kind = "applies to running nodes at once" if live else "a change replaces the pods, one by one"
+    text = f"{env_name(name)}: {field.description}; {_WHEN.get(name, by_kind)}"
+    return f"{text}; wins over {_SPEC_FIELDS[name]}" if name in _SPEC_FIELDS else text
+
+
+def _override_field(name: str) -> tuple[Any, Any]:
+    field = Settings.model_fields[name]
     return (
         _override_type(name, field) | None,
-        Field(default=None, description=f"{env_name(name)}: {field.description}; {when}"),
+        Field(default=None, description=_description(name, field)),
     )
 
 

@@ -6,13 +6,14 @@ that nothing is accepted and then ignored.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
 from wsfleet.api.autoscaling import Autoscaling
 from wsfleet.api.base import Rule, SpecModel, section
 from wsfleet.api.network import Nats, ObjectName, ServiceSpec
+from wsfleet.api.override_rules import SPEC_RULES
 from wsfleet.api.overrides import Overrides
 from wsfleet.api.quantities import BYTES, MachineCpu, MachineMemory, NetworkRate, Quantity
 from wsfleet.api.template import Template
@@ -164,10 +165,18 @@ class Drain(SpecModel):
     )
 
     delay_seconds: int = Field(
-        default=10, ge=0, le=300, description="seconds a draining node still accepts, until routes forget it"
+        default=10,
+        ge=0,
+        le=300,
+        description="seconds a draining node still accepts, until routes forget it; "
+        "spec.overrides.drainDelay wins over it",
     )
     timeout_seconds: int = Field(
-        default=300, ge=1, le=500, description="seconds after which those who are left are cut"
+        default=300,
+        ge=1,
+        le=500,
+        description="seconds after which those who are left are cut, raised to what a full node needs; "
+        "spec.overrides.drainTimeout wins over it",
     )
 
 
@@ -191,32 +200,10 @@ class PullSecret(SpecModel):
     name: ObjectName = Field(description="name of the Secret")
 
 
-_REJECT_THRESHOLDS = {"Conservative": 70, "Balanced": 75, "Aggressive": 80}
-
-
-def _pause_not_below_profile(spec: Any) -> bool:
-    # The pause threshold that the sizing rules give is never below 80 nor below reject + 5, so only
-    # a pause threshold set alone can fall below the profile's reject threshold.
-    pause = getattr(spec.overrides, "cpu_pause_threshold", None)
-    if pause is None or getattr(spec.overrides, "cpu_reject_threshold", None) is not None:
-        return True
-    return bool(pause >= _REJECT_THRESHOLDS[spec.profile])
-
-
 class WsFleetSpec(SpecModel):
     """The fleet that is wished for."""
 
-    RULES: ClassVar = (
-        Rule(
-            "!has(self.overrides.cpuPauseThreshold) || has(self.overrides.cpuRejectThreshold) || "
-            "self.overrides.cpuPauseThreshold >= (self.profile == 'Conservative' ? 70.0 : "
-            "self.profile == 'Balanced' ? 75.0 : 80.0)",
-            _pause_not_below_profile,
-            "cpuPauseThreshold must not be below the profile's reject threshold (70 Conservative, "
-            "75 Balanced, 80 Aggressive); set cpuRejectThreshold too",
-            ".overrides.cpuPauseThreshold",
-        ),
-    )
+    RULES: ClassVar = SPEC_RULES
 
     image: ImageReference | None = Field(
         default=None, description="image of the node; default that of the operator's own release"
@@ -229,7 +216,11 @@ class WsFleetSpec(SpecModel):
     load: Load = section(Load, "the load that is expected")
     profile: Profile = Field(default="Balanced", description="how full a node is run")
     sizing: Sizing = section(Sizing, "where the sizing rules take their figures from")
-    overrides: Overrides = section(Overrides, "settings of the node, in place of what the sizing rules give")
+    overrides: Overrides = section(
+        Overrides,
+        "settings of the node, in place of what the sizing rules give; they also win over spec.drain and "
+        "spec.nats.stream",
+    )
     autoscaling: Autoscaling | None = Field(
         default=None, description="scaling by the fleet's own figures; absent leaves the size to `replicas`"
     )

@@ -51,7 +51,13 @@ def derive_settings(inputs: Inputs, capacity: Capacity, overrides: Mapping[str, 
         raise SizingError(*_what_is_missing(inputs, capacity))
     values: dict[str, Any] = {"max_connections": connections}
     reasons = {"max_connections": _connections_reason(inputs, capacity)}
-    for part in (_limits(capacity), _workers(inputs, capacity, connections), _rates(inputs)):
+    parts = (
+        _limits(capacity, overrides),
+        _workers(inputs, capacity, connections),
+        _rates(inputs),
+        _stream(inputs, overrides),
+    )
+    for part in parts:
         for field, (value, reason) in part.items():
             values[field], reasons[field] = value, reason
     values |= _thresholds(inputs, overrides, reasons)
@@ -105,9 +111,9 @@ def _connections_reason(inputs: Inputs, capacity: Capacity) -> str:
 _Part = dict[str, tuple[Any, str]]
 
 
-def _limits(capacity: Capacity) -> _Part:
+def _limits(capacity: Capacity, overrides: Mapping[str, Any]) -> _Part:
     default = Settings.model_fields["client_buffer_total_bytes"].default
-    one = Settings.model_fields["client_buffer_bytes"].default
+    one = overrides.get("client_buffer_bytes", Settings.model_fields["client_buffer_bytes"].default)
     total = rules.client_buffer_total(default, capacity.available_memory_bytes, one)
     part: _Part = {
         "cpu_limit": (capacity.available_cpu_us / 1_000_000, "CPU available after the system's reserve"),
@@ -156,6 +162,22 @@ def _rates(inputs: Inputs) -> _Part:
     return {
         "max_nats_rate": (nats, f"limits {inputs.limits}{times}"),
         "max_broadcast_rate": (broadcast, "a safety valve against runaway broadcasts"),
+    }
+
+
+def _stream(inputs: Inputs, overrides: Mapping[str, Any]) -> _Part:
+    """Limits of the stream that differ from the node's defaults, without those that an override says."""
+    stream = inputs.stream
+    given = {
+        "js_stream_max_age": stream.max_age_seconds,
+        "js_stream_max_msgs": stream.max_messages,
+        "js_stream_max_bytes": stream.max_bytes,
+    }
+    defaults = Settings.model_fields
+    return {
+        field: (value, _GIVEN)
+        for field, value in given.items()
+        if field not in overrides and value != defaults[field].default
     }
 
 

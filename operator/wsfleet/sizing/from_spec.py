@@ -16,6 +16,7 @@ from wsfleet.sizing.inputs import (
     Load,
     Profile,
     Reserved,
+    StreamLimits,
     Triggers,
     choose_machine,
     exact,
@@ -24,7 +25,7 @@ from wsfleet.sizing.machines import Machine
 
 
 def inputs_from_spec(spec: WsFleetSpec) -> tuple[Inputs, dict[str, Any]]:
-    """Inputs, and overrides by settings field: the user's and those that other parts of the spec say.
+    """Inputs, and overrides by settings field: the user's, and which stream the spec names.
 
     Raises:
         SizingError: the instance type is unknown, or CPU is given without memory.
@@ -38,6 +39,7 @@ def inputs_from_spec(spec: WsFleetSpec) -> tuple[Inputs, dict[str, Any]]:
         limits=Limits(spec.sizing.limits),
         triggers=_triggers(spec),
         drain=_drain(spec),
+        stream=_stream_limits(spec),
     )
     return inputs, _stream(spec) | spec.overrides.settings()
 
@@ -107,13 +109,15 @@ def _drain(spec: WsFleetSpec) -> Drain:
     return drain if budget is None else replace(drain, rate_per_second=exact(budget))
 
 
+def _stream_limits(spec: WsFleetSpec) -> StreamLimits:
+    stream = spec.nats.stream
+    return StreamLimits(stream.max_age_seconds, stream.max_messages, stream.max_bytes)
+
+
 def _stream(spec: WsFleetSpec) -> dict[str, Any]:
     stream = spec.nats.stream
     return {
         "nats_url": spec.nats.url,
         "js_stream_name": stream.name,
         "js_stream_subjects": tuple(stream.subjects),
-        "js_stream_max_age": stream.max_age_seconds,
-        "js_stream_max_msgs": stream.max_messages,
-        "js_stream_max_bytes": stream.max_bytes,
     }

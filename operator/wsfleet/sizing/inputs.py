@@ -226,6 +226,15 @@ class Drain:
 
 
 @dataclass(frozen=True)
+class StreamLimits:
+    """What the stream keeps (seed, "JetStream config")."""
+
+    max_age_seconds: float = 30.0
+    max_messages: int = 100_000
+    max_bytes: int = 50 * MIB
+
+
+@dataclass(frozen=True)
 class Inputs:
     """Everything a plan depends on, save for the overrides."""
 
@@ -239,5 +248,6 @@ class Inputs:
     lean_queue: bool = False
     triggers: Triggers = Triggers()
     drain: Drain = Drain()
+    stream: StreamLimits = StreamLimits()
     request_cpu_percent: int = 25
     egress_usd_per_gib: Fraction | None = None

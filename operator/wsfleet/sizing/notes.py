@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from wsfleet.sizing.capacity import MOST_CONNECTIONS
 from wsfleet.sizing.fleet import trigger_cpu_us
 from wsfleet.sizing.inputs import CostSource
+from wsfleet.sizing.overrides import overruled
 from wsfleet.sizing.text import count, mb, plain, usd, vcpu
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def plan_notes(plan: Plan) -> Iterator[Note]:
     """Remarks on this machine, load and choice of settings."""
     yield _costs(plan)
     yield from _capacity_notes(plan)
+    for text in overruled(plan.inputs, plan.overrides):
+        yield _warning("override-wins", text)
     yield from _drain_notes(plan)
     yield from _network_notes(plan)
     yield from _pod_notes(plan)

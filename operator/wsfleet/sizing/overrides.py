@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from wsfleet.sizing.errors import SizingError
+from wsfleet.sizing.inputs import Inputs
 from wsnode.config import Settings, env_name, override_name
 
 _FIELD_BY_NAME = {
@@ -39,3 +40,26 @@ def _checked(field: str, value: Any) -> Any:
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ").replace("Input should", "must")
         raise SizingError(f"overrides.{override_name(field)}", value, message) from error
+
+
+# Setting -> the field of the spec that says the same, its value, and how it is shown.
+_SPEC_FIELDS: dict[str, tuple[str, Callable[[Inputs], float], str]] = {
+    "drain_delay": ("drain.delaySeconds", lambda inputs: inputs.drain.delay_seconds, "{:g} s"),
+    "drain_timeout": ("drain.timeoutSeconds", lambda inputs: inputs.drain.timeout_seconds, "{:g} s"),
+    "js_stream_max_age": ("nats.stream.maxAge", lambda inputs: inputs.stream.max_age_seconds, "{:g} s"),
+    "js_stream_max_msgs": ("nats.stream.maxMessages", lambda inputs: inputs.stream.max_messages, "{:,}"),
+    "js_stream_max_bytes": ("nats.stream.maxBytes", lambda inputs: inputs.stream.max_bytes, "{:,} bytes"),
+}
+
+
+def overruled(inputs: Inputs, overrides: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each override that wins over another value given elsewhere in the spec.
+
+    The API server fills in defaults, so a field that holds its default counts as not given.
+    """
+    unsaid = Inputs()
+    for field, (path, value_of, shown) in _SPEC_FIELDS.items():
+        given = value_of(inputs)
+        if field in overrides and given not in (overrides[field], value_of(unsaid)):
+            wins, loses = shown.format(overrides[field]), shown.format(given)
+            yield f"overrides.{override_name(field)} ({wins}) wins over {path} ({loses})"

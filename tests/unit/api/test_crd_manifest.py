@@ -98,13 +98,12 @@ def test_a_stale_file_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str
     )
 
 
-def test_every_override_is_a_setting_and_every_setting_has_one_place() -> None:
+def test_every_setting_is_an_override_save_for_the_operators_own() -> None:
     properties = spec_schema()["properties"]["overrides"]["properties"]
     assert set(properties) == {override_name(name) for name in OVERRIDABLE}
     assert set(Settings.model_fields) - set(OVERRIDABLE) == {
         *("addr", "admin_addr", "admin_token_file", "settings_file", "node_name", "processes"),
         *("nats_url", "nats_credentials_file", "js_stream_name", "js_stream_subjects"),
-        *("js_stream_max_age", "js_stream_max_msgs", "js_stream_max_bytes", "drain_delay", "drain_timeout"),
     }
 
 
@@ -124,6 +123,54 @@ def test_an_override_has_the_settings_own_bounds_and_says_whether_it_is_live() -
     assert properties["jsConsumerName"]["pattern"] == "^[A-Za-z0-9_-]{1,64}$"
     rule = properties["clientBufferBytes"]["x-kubernetes-validations"][0]
     assert rule["message"] == "must be from 4Ki to 256Mi"
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds", "end"),
+    [
+        ("drainDelay", "0s to 300s", "applies to running nodes at once; wins over spec.drain.delaySeconds"),
+        (
+            "drainTimeout",
+            "1s to 500s",
+            "not raised to what a full node needs; applies to running nodes at once; "
+            "wins over spec.drain.timeoutSeconds",
+        ),
+        ("jsStreamMaxAge", "1s to 86400s", "one by one; wins over spec.nats.stream.maxAge"),
+        ("jsStreamMaxBytes", "1Ki to 1Ti", "one by one; wins over spec.nats.stream.maxBytes"),
+    ],
+)
+def test_an_override_says_which_field_of_the_spec_it_wins_over(name: str, bounds: str, end: str) -> None:
+    override = spec_schema()["properties"]["overrides"]["properties"][name]
+    assert override["x-kubernetes-validations"][0]["message"] == f"must be from {bounds}"
+    assert override["description"].endswith(f"; {end}") or override["description"].endswith(f", {end}")
+
+
+def test_a_number_of_messages_is_bounded_as_the_setting_is() -> None:
+    override = spec_schema()["properties"]["overrides"]["properties"]["jsStreamMaxMsgs"]
+    assert (override["minimum"], override["maximum"]) == (1, 1_000_000_000)
+    assert override["description"].endswith("; wins over spec.nats.stream.maxMessages")
+
+
+def test_fields_that_an_override_wins_over_say_so() -> None:
+    spec = spec_schema()["properties"]
+    assert spec["overrides"]["description"].endswith("they also win over spec.drain and spec.nats.stream")
+    drain, stream = spec["drain"]["properties"], spec["nats"]["properties"]["stream"]["properties"]
+    for field, override in (
+        (drain["delaySeconds"], "drainDelay"),
+        (drain["timeoutSeconds"], "drainTimeout"),
+        (stream["maxAge"], "jsStreamMaxAge"),
+        (stream["maxMessages"], "jsStreamMaxMsgs"),
+        (stream["maxBytes"], "jsStreamMaxBytes"),
+    ):
+        assert field["description"].endswith(f"; spec.overrides.{override} wins over it")
+
+
+@pytest.mark.parametrize("name", ["cpuLimit", "memoryLimit"])
+def test_a_limit_above_the_machines_is_said_to_replace_the_pods(name: str) -> None:
+    assert spec_schema()["properties"]["overrides"]["properties"][name]["description"].endswith(
+        "applies to running nodes at once; above what spec.instance has available it raises the pods' own "
+        "limit too, and that replaces them, one by one"
+    )
 
 
 def test_everything_a_user_writes_is_bounded() -> None:

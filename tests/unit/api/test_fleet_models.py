@@ -111,6 +111,46 @@ def test_overrides_are_settings_by_their_own_names() -> None:
             "spec.overrides.maxGoroutines: maxGoroutines must be at least twice maxConnections + "
             "workerPoolSize + 20",
         ),
+        (
+            {"overrides": {"pingTimeout": "30s", "pingInterval": "30s"}},
+            "spec.overrides.pingTimeout: pingTimeout must be above pingInterval (27s when left out)",
+        ),
+        (
+            {"overrides": {"pingTimeout": 27}},
+            "spec.overrides.pingTimeout: pingTimeout must be above pingInterval (27s when left out)",
+        ),
+        (
+            {"overrides": {"pingInterval": "1m"}},
+            "spec.overrides.pingInterval: pingInterval must be below pingTimeout (60s when left out)",
+        ),
+        (
+            {"overrides": {"clientBufferTotalBytes": "1Mi", "clientBufferBytes": "2Mi"}},
+            "spec.overrides.clientBufferTotalBytes: clientBufferTotalBytes must not be below "
+            "clientBufferBytes (128Ki when left out)",
+        ),
+        (
+            {"overrides": {"clientBufferTotalBytes": "64Ki"}},
+            "spec.overrides.clientBufferTotalBytes: clientBufferTotalBytes must not be below "
+            "clientBufferBytes (128Ki when left out)",
+        ),
+        (
+            {"overrides": {"drainDelay": "31s", "drainTimeout": "30s"}},
+            "spec.overrides.drainTimeout: drainTimeout must not be below drainDelay "
+            "(spec.drain.delaySeconds when left out)",
+        ),
+        (
+            {"overrides": {"drainTimeout": 9}},
+            "spec.overrides.drainTimeout: drainTimeout must not be below drainDelay "
+            "(spec.drain.delaySeconds when left out)",
+        ),
+        (
+            {"drain": {"timeoutSeconds": 60}, "overrides": {"drainDelay": "61s"}},
+            "spec.overrides.drainDelay: drainDelay must not be above drainTimeout "
+            "(spec.drain.timeoutSeconds when left out)",
+        ),
+        ({"overrides": {"drainDelay": 301}}, "spec.overrides.drainDelay: must be from 0s to 300s"),
+        ({"overrides": {"jsStreamMaxAge": "0s"}}, "spec.overrides.jsStreamMaxAge: must be from 1s to 86400s"),
+        ({"overrides": {"jsStreamName": "X"}}, "spec.overrides.jsStreamName: unknown field"),
         ({"overrides": {"maxConnexions": 5}}, "spec.overrides.maxConnexions: unknown field"),
         ({"overrides": {"addr": ":1"}}, "spec.overrides.addr: unknown field"),
         ({"overrides": {"natsUrl": "x"}}, "spec.overrides.natsUrl: unknown field"),
@@ -151,6 +191,26 @@ def test_overrides_are_settings_by_their_own_names() -> None:
 )
 def test_a_wrong_fleet_is_refused_with_the_fields_path(spec: dict[str, Any], problem: str) -> None:
     assert problems(**spec) == [problem]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"pingTimeout": 28},
+        {"pingInterval": "59s"},
+        {"pingInterval": "59s", "pingTimeout": "1m"},
+        {"clientBufferTotalBytes": "128Ki"},
+        {"clientBufferTotalBytes": "2Mi", "clientBufferBytes": "2Mi"},
+        {"drainDelay": "5m"},
+        {"drainTimeout": "10s"},
+        {"drainDelay": "10s", "drainTimeout": "10s"},
+        {"drainDelay": 0, "drainTimeout": 1},
+        {"maxConnections": 10_000, "workerPoolSize": 256, "maxGoroutines": 20_276},
+        {"cpuRejectThreshold": 80, "cpuPauseThreshold": 80},
+    ],
+)
+def test_a_rule_between_overrides_takes_its_edge(overrides: dict[str, Any]) -> None:
+    assert WsFleet.parse(fleet_document(overrides=overrides)).spec.overrides.settings().keys()
 
 
 @pytest.mark.parametrize("name", ["a" * 48, "1odin", "Odin", "odin.games", "odin-", ""])

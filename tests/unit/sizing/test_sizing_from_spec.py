@@ -1,28 +1,32 @@
 """A WsFleet's spec as inputs of a plan."""
 
+from __future__ import annotations
+
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
 from wsfleet.api import WsFleetSpec
-from wsfleet.sizing import CostSource, Inputs, Limits, Profile, SizingError, make_plan
+from wsfleet.sizing import CostSource, Inputs, Limits, Plan, Profile, SizingError, make_plan
 from wsfleet.sizing.from_spec import inputs_from_spec
+from wsfleet.sizing.notes import NoteKind
 
 NATS = {"url": "nats://nats:4222"}
 
 
-def plan_of(**spec):
+def plan_of(**spec: Any) -> Plan:
     inputs, overrides = inputs_from_spec(WsFleetSpec.model_validate({"nats": NATS, **spec}))
     return make_plan(inputs, overrides)
 
 
-def test_the_smallest_fleet_gets_the_seeds_settings():
+def test_the_smallest_fleet_gets_the_seeds_settings() -> None:
     plan = plan_of()
     assert plan.to_env() == make_plan(Inputs()).to_env()
     assert plan.settings.nats_url == "nats://nats:4222"
 
 
-def test_everything_is_passed_on():
+def test_everything_is_passed_on() -> None:
     plan = plan_of(
         instance={
             "cpu": 4,
@@ -76,6 +80,59 @@ def test_everything_is_passed_on():
     assert (settings.js_stream_max_age, settings.js_stream_max_bytes) == (60, 2**20)
 
 
-def test_an_unknown_type_is_named():
+def test_an_unknown_type_is_named() -> None:
     with pytest.raises(SizingError, match=r"^instance\.type: e2-smal .*meant e2-small"):
         plan_of(instance={"type": "e2-smal"})
+
+
+STREAM = {"maxAge": "1m", "maxMessages": 500, "maxBytes": "1Mi"}
+
+
+class TestOverridesWin:
+    def test_over_the_drain_and_the_stream_with_a_note_for_each(self) -> None:
+        plan = plan_of(
+            drain={"delaySeconds": 5, "timeoutSeconds": 400},
+            nats=NATS | {"stream": STREAM},
+            overrides={
+                "drainDelay": "20s",
+                "drainTimeout": "450s",
+                "jsStreamMaxAge": "2m",
+                "jsStreamMaxMsgs": 1000,
+                "jsStreamMaxBytes": "2Mi",
+            },
+        )
+        settings = plan.settings
+        assert (settings.drain_delay, settings.drain_timeout) == (20, 450)
+        assert settings.js_stream_max_age == 120
+        assert (settings.js_stream_max_msgs, settings.js_stream_max_bytes) == (1000, 2_097_152)
+        assert plan.grace_seconds == 500
+        assert [note.text for note in plan.notes if note.code == "override-wins"] == [
+            "overrides.drainDelay (20 s) wins over drain.delaySeconds (5 s)",
+            "overrides.drainTimeout (450 s) wins over drain.timeoutSeconds (400 s)",
+            "overrides.jsStreamMaxAge (120 s) wins over nats.stream.maxAge (60 s)",
+            "overrides.jsStreamMaxMsgs (1,000) wins over nats.stream.maxMessages (500)",
+            "overrides.jsStreamMaxBytes (2,097,152 bytes) wins over nats.stream.maxBytes (1,048,576 bytes)",
+        ]
+        assert {note.kind for note in plan.notes if note.code == "override-wins"} == {NoteKind.WARNING}
+
+    @pytest.mark.parametrize(
+        "spec",
+        [
+            {"drain": {"timeoutSeconds": 60}, "nats": NATS | {"stream": STREAM}},
+            {"overrides": {"drainTimeout": 450, "jsStreamMaxAge": "2m"}},
+            {"drain": {"timeoutSeconds": 60}, "overrides": {"drainTimeout": "1m"}},
+            {"nats": NATS | {"stream": STREAM}, "overrides": {"jsStreamMaxBytes": "1024Ki"}},
+        ],
+    )
+    def test_no_note_where_one_is_left_out_or_both_say_the_same(self, spec: dict[str, Any]) -> None:
+        assert "override-wins" not in {note.code for note in plan_of(**spec).notes}
+
+    def test_a_timeout_by_hand_is_not_raised_to_what_a_full_node_needs(self) -> None:
+        plan = plan_of(reconnects={"perSecond": 25}, overrides={"drainTimeout": "50s"})
+        assert plan.settings.drain_timeout == 50
+        assert "drain-hurries" in {note.code for note in plan.notes}
+
+    def test_the_buffer_of_all_clients_holds_at_least_one_clients(self) -> None:
+        small = {"cpu": 1, "memory": "512Mi"}
+        plan = plan_of(instance=small, overrides={"clientBufferBytes": "128Mi"})
+        assert plan.settings.client_buffer_total_bytes == 134_217_728
