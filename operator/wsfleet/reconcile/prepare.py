@@ -107,7 +107,7 @@ def prepare(
         shape=shape,
         settings_hash=settings_hash(settings_file(build.settings)),
         scaling=policy_from_spec(parsed.spec, plan, **pauses_of(parsed.metadata.annotations)),
-        rollout=rollout_policy_from_spec(parsed.spec),
+        rollout=rollout_policy_from_spec(parsed.spec, plan),
         objects=tuple(mark(one) for one in objects),
         template=build_pod_template(build, shape),
         facts=spec_facts(plan, build, shape),

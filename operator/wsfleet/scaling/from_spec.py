@@ -40,13 +40,13 @@ def policy_from_spec(
     return fixed if auto is None else _with_autoscaling(fixed, auto)
 
 
-def rollout_policy_from_spec(spec: WsFleetSpec) -> RolloutPolicy:
-    """How this fleet replaces and removes nodes."""
+def rollout_policy_from_spec(spec: WsFleetSpec, plan: Plan) -> RolloutPolicy:
+    """How this fleet replaces and removes nodes; a drain is waited for as long as the nodes take for it."""
     return RolloutPolicy(
         progress_deadline_seconds=spec.rollout.progress_deadline_seconds,
         revision_history_limit=spec.rollout.revision_history_limit,
         retire=RetirePolicy(
-            delay_seconds=spec.drain.delay_seconds, timeout_seconds=spec.drain.timeout_seconds
+            delay_seconds=plan.settings.drain_delay, timeout_seconds=plan.settings.drain_timeout
         ),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from wsfleet.api import WsFleetSpec
 from wsfleet.scaling.from_spec import policy_from_spec, rollout_policy_from_spec
 from wsfleet.sizing import Inputs, make_plan
+from wsfleet.sizing.from_spec import inputs_from_spec
 
 PLAN = make_plan(Inputs())
 SMALLEST = {"nats": {"url": "nats://nats:4222"}}
@@ -40,12 +41,26 @@ def test_a_pause_by_spec_or_by_annotation() -> None:
 
 
 def test_how_nodes_are_replaced() -> None:
-    policy = rollout_policy_from_spec(
-        spec(
-            drain={"delaySeconds": 5, "timeoutSeconds": 60},
-            rollout={"progressDeadlineSeconds": 120, "revisionHistoryLimit": 1},
-        )
+    wished = spec(
+        overrides={"maxConnections": 100},
+        drain={"delaySeconds": 5, "timeoutSeconds": 60},
+        rollout={"progressDeadlineSeconds": 120, "revisionHistoryLimit": 1},
     )
+    policy = rollout_policy_from_spec(wished, make_plan(*inputs_from_spec(wished)))
     assert policy.progress_deadline_seconds == 120
     assert policy.revision_history_limit == 1
     assert (policy.retire.delay_seconds, policy.retire.timeout_seconds) == (5, 60)
+
+
+def test_a_drain_is_waited_for_as_long_as_the_nodes_take() -> None:
+    # 10,000 connections at 25 closes a second, after 5 s: the sizing rules raise the time-out.
+    raised = spec(reconnects={"perSecond": 25}, drain={"delaySeconds": 5, "timeoutSeconds": 60})
+    overridden = spec(overrides={"drainDelay": "2s", "drainTimeout": "50s"})
+    times = [
+        (policy.delay_seconds, policy.timeout_seconds)
+        for policy in (
+            rollout_policy_from_spec(one, make_plan(*inputs_from_spec(one))).retire
+            for one in (raised, overridden)
+        )
+    ]
+    assert times == [(5, 405), (2, 50)]
