@@ -1,27 +1,34 @@
 """`wsfleet plan` as people call it: outputs, options, and one line for bad input."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 
 import pytest
 import yaml
 
 from wsfleet.cli import main
 
+Run = Callable[..., tuple[int, str, str]]
+
 
 @pytest.fixture
-def run(capsys):
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a command line; gives (status, stdout, stderr)."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as caught:
             main(list(arguments))
         out, err = capsys.readouterr()
-        return caught.value.code or 0, out, err
+        code = caught.value.code or 0
+        assert isinstance(code, int)
+        return code, out, err
 
     return call
 
 
-def test_env_is_the_documents_block(run):
+def test_env_is_the_documents_block(run: Run) -> None:
     status, out, err = run("plan", "--instance", "e2-small", "-o", "env")
     assert (status, err) == (0, "")
     lines = out.splitlines()
@@ -31,7 +38,7 @@ def test_env_is_the_documents_block(run):
     assert len(lines) == 17
 
 
-def test_json_and_yaml_say_the_same(run):
+def test_json_and_yaml_say_the_same(run: Run) -> None:
     as_json = json.loads(run("plan", "-o", "json")[1])
     as_yaml = yaml.safe_load(run("plan", "-o", "yaml")[1])
     assert as_json == as_yaml
@@ -41,14 +48,14 @@ def test_json_and_yaml_say_the_same(run):
     assert "nodeName" not in as_json["settings"]
 
 
-def test_table_has_every_section_within_100_columns(run):
+def test_table_has_every_section_within_100_columns(run: Run) -> None:
     status, out, _ = run("plan")
     assert status == 0
     assert max(len(line) for line in out.splitlines()) <= 100
-    titles = ("Machine", "Load and costs", "Settings", "Alternatives", "Projections", "Ladder", "Scaling")
-    titles += ("Validation tests", "Alerts", "Cost", "Assumptions", "Notes")
+    titles = ["Machine", "Load and costs", "Settings", "Alternatives", "Projections", "Ladder", "Scaling"]
+    titles += ["Validation tests", "Alerts", "Cost", "Assumptions", "Notes"]
     headings = [section.splitlines()[0].split("  ")[0] for section in out.lstrip("\n").split("\n\n")]
-    assert headings == list(titles)
+    assert headings == titles
     for figure in ("WS_WORKER_QUEUE_SIZE", "222 % over", "111 % warning", "12.23 USD a month", "Seed"):
         assert figure in out
 
@@ -64,13 +71,13 @@ def test_table_has_every_section_within_100_columns(run):
         ["--set", "cpuLimit=0.001", "--set", "drainRate=1", "--lean-queue", "--fanout", "heavy"],
     ],
 )
-def test_table_of_other_plans_fits(run, options):
+def test_table_of_other_plans_fits(run: Run, options: list[str]) -> None:
     status, out, err = run("plan", *options)
     assert (status, err) == (0, "")
     assert max(len(line) for line in out.splitlines()) <= 100
 
 
-def test_options_reach_the_plan(run):
+def test_options_reach_the_plan(run: Run) -> None:
     document = json.loads(
         run(
             "plan", "-o", "json", "--cpu", "4", "--memory", "8Gi", "--network", "1G", "--sustained-cpu", "1",
@@ -101,7 +108,7 @@ def test_options_reach_the_plan(run):
     assert document["env"]["LOG_LEVEL"] == "debug"
 
 
-def test_instances_are_listed(run):
+def test_instances_are_listed(run: Run) -> None:
     status, out, _ = run("plan", "--list-instances")
     assert status == 0
     assert "e2-small" in out
@@ -134,7 +141,7 @@ def test_instances_are_listed(run):
         (["--nope"], "No such option: --nope"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(run, options, line):
+def test_bad_input_is_one_line_and_status_2(run: Run, options: list[str], line: str) -> None:
     status, out, err = run("plan", *options)
     assert (status, out) == (2, "")
     assert err.startswith("wsfleet: ")
@@ -142,7 +149,7 @@ def test_bad_input_is_one_line_and_status_2(run, options, line):
     assert line in err
 
 
-def test_help_without_arguments(run):
+def test_help_without_arguments(run: Run) -> None:
     status, out, _ = run()
     assert status == 0
     assert "plan" in out

@@ -71,7 +71,7 @@ def test_everything_is_passed_on() -> None:
     assert (inputs.load.message_rate, inputs.load.peak_rate) == (Fraction(1, 10), Fraction(3, 10))
     assert (inputs.profile, inputs.limits) == (Profile.CONSERVATIVE, Limits.MODERATE)
     assert (inputs.costs.source, inputs.costs.message_cpu_us) == (CostSource.BY_HAND, Fraction(25, 2))
-    assert (inputs.costs.intake_cpu_us, inputs.costs.connection_memory_bytes) == (3, 4096)
+    assert (inputs.costs.intake_cpu_us, inputs.costs.connection_memory_bytes) == (Fraction(3), Fraction(4096))
     assert (plan.trigger, inputs.triggers.cpu_percent) == (8_400, 50)
     settings = plan.settings
     assert (settings.max_connections, settings.log_level, settings.max_nats_rate) == (12_000, "debug", 5000)

@@ -1,5 +1,7 @@
 """What holds of every plan, whatever the machine and the load."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from fractions import Fraction
 
@@ -88,7 +90,7 @@ def planned(inputs: Inputs) -> Plan:
 
 
 @given(INPUTS)
-def test_a_plan_or_an_error_that_names_an_input(inputs):
+def test_a_plan_or_an_error_that_names_an_input(inputs: Inputs) -> None:
     refused = None
     try:
         assert make_plan(inputs).to_dict()
@@ -100,7 +102,7 @@ def test_a_plan_or_an_error_that_names_an_input(inputs):
 
 
 @given(INPUTS)
-def test_settings_are_valid_and_keep_the_guards(inputs):
+def test_settings_are_valid_and_keep_the_guards(inputs: Inputs) -> None:
     made = planned(inputs)
     settings = made.settings
     assert Settings.model_validate(settings.model_dump()) == settings
@@ -115,7 +117,7 @@ def test_settings_are_valid_and_keep_the_guards(inputs):
 
 
 @given(INPUTS)
-def test_connections_fit_memory_and_network(inputs):
+def test_connections_fit_memory_and_network(inputs: Inputs) -> None:
     made = planned(inputs)
     most = made.settings.max_connections
     assert made.capacity.memory_bytes(most) * 100 <= made.capacity.available_memory_bytes * 85
@@ -125,7 +127,7 @@ def test_connections_fit_memory_and_network(inputs):
 
 
 @given(INPUTS)
-def test_the_pod_asks_for_no_more_than_its_limits(inputs):
+def test_the_pod_asks_for_no_more_than_its_limits(inputs: Inputs) -> None:
     made = planned(inputs)
     assert 1 <= made.pod_requests.cpu_millis <= made.pod_limits.cpu_millis
     assert 1 <= made.pod_requests.memory_bytes <= made.pod_limits.memory_bytes
@@ -134,14 +136,14 @@ def test_the_pod_asks_for_no_more_than_its_limits(inputs):
 
 
 @given(INPUTS, st.integers(1, 10**7), st.integers(0, 10**6))
-def test_more_users_never_need_fewer_nodes(inputs, users, more):
+def test_more_users_never_need_fewer_nodes(inputs: Inputs, users: int, more: int) -> None:
     made = planned(inputs)
     assert 1 <= made.nodes_for(users) <= made.nodes_for(users + more)
     assert made.nodes_for(users) * made.settings.max_connections >= users
 
 
 @given(INPUTS, st.integers(1, 1000))
-def test_more_messages_never_allow_more_connections(inputs, more):
+def test_more_messages_never_allow_more_connections(inputs: Inputs, more: int) -> None:
     busier = replace(
         inputs,
         load=replace(inputs.load, message_rate=inputs.load.message_rate + more, peak_message_rate=None),
@@ -153,19 +155,19 @@ def test_more_messages_never_allow_more_connections(inputs, more):
 
 
 @given(INPUTS, st.integers(1, 10_000))
-def test_larger_messages_never_allow_more_connections(inputs, more):
+def test_larger_messages_never_allow_more_connections(inputs: Inputs, more: int) -> None:
     larger = replace(inputs, load=replace(inputs.load, message_bytes=inputs.load.message_bytes + more))
     assert planned(larger).settings.max_connections <= planned(inputs).settings.max_connections
 
 
 @given(INPUTS)
-def test_profiles_are_in_order(inputs):
+def test_profiles_are_in_order(inputs: Inputs) -> None:
     sizes = [planned(replace(inputs, profile=profile)).settings.max_connections for profile in Profile]
     assert sizes == sorted(sizes)
 
 
 @given(INPUTS)
-def test_the_ladder_is_sorted_and_its_reach_is_the_limit(inputs):
+def test_the_ladder_is_sorted_and_its_reach_is_the_limit(inputs: Inputs) -> None:
     made = planned(inputs)
     steps = [event.connections for event in made.ladder]
     assert steps == sorted(steps)
@@ -176,7 +178,7 @@ def test_the_ladder_is_sorted_and_its_reach_is_the_limit(inputs):
 
 @given(INPUTS, st.integers(1, 1_000_000))
 @settings(max_examples=50)
-def test_an_override_of_connections_is_followed(inputs, connections):
+def test_an_override_of_connections_is_followed(inputs: Inputs, connections: int) -> None:
     planned(inputs)
     made = make_plan(inputs, {"maxConnections": connections})
     assert made.settings.max_connections == connections
@@ -185,7 +187,7 @@ def test_an_override_of_connections_is_followed(inputs, connections):
 
 
 @given(st.integers(0, 2_000_000), st.integers(0, 2_000_000))
-def test_rounding_down_is_monotone_and_loses_little(one, other):
+def test_rounding_down_is_monotone_and_loses_little(one: int, other: int) -> None:
     low, high = sorted((one, other))
     assert round_down(low) <= round_down(high)
     assert one / 2 <= round_down(one) <= one
