@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.release import SYSTEM_NAMESPACE
 from tests.support.cluster import Client
 from tests.support.operating import status_of, wait_condition, wsfleet
-from tests.support.release import NATS_SERVICE, SYSTEM_NAMESPACE
-from wsnode.load import LoadClient, LoadOptions
+from tests.support.release import NATS_SERVICE
+from wsnode.load import LoadClient
+from wsnode.load_options import LoadOptions
 
 CONNECTIONS = 8100
 LATE_CONNECTIONS = 100

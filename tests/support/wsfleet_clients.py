@@ -13,8 +13,9 @@ import nats
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from tests.cluster.release import SYSTEM_NAMESPACE
 from tests.support.cluster import Client
-from tests.support.release import NATS_SERVICE, SYSTEM_NAMESPACE
+from tests.support.release import NATS_SERVICE
 
 OPEN_SECONDS = 10.0
 ANSWER_SECONDS = 15.0
@@ -78,7 +79,7 @@ def open_client(address: str, seconds: float = OPEN_SECONDS) -> FleetClient:
 def clients(address: str, number: int) -> Iterator[list[FleetClient]]:
     """So many clients, all closed at the end. Routes to a new Service may take seconds."""
     with ExitStack() as stack:
-        found = []
+        found: list[FleetClient] = []
         end = time.monotonic() + ROUTE_SECONDS
         while len(found) < number:
             try:

@@ -362,7 +362,7 @@ async def test_every_metric_of_the_table_is_scraped_in_both_forms(port: Port) ->
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
     _, kind, text = await port.text("GET", "/metrics", headers=accept)
     assert kind.startswith("application/openmetrics-text")
-    names = {family.name for family in openmetrics(text)}
+    names = {family.name for family in openmetrics(text)}  # type: ignore[no-untyped-call]
     assert {metric.name.removesuffix("_total") for metric in METRICS} <= names
     _, _, plain = await port.text("GET", "/metrics")
     assert {metric.name for metric in METRICS} <= {

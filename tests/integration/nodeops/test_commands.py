@@ -119,7 +119,7 @@ def test_config_tells_value_source_and_whether_it_is_live(tmp_path: Path) -> Non
     path = tmp_path / "settings.env"
     path.write_text("WS_DRAIN_RATE=7\n")
     secret = "nats://user:hush@broker:4222"
-    settings = {"WS_SETTINGS_FILE": str(path), "NATS_URL": secret, "LOG_LEVEL": "debug"}
+    settings: dict[str, Any] = {"WS_SETTINGS_FILE": str(path), "NATS_URL": secret, "LOG_LEVEL": "debug"}
     done = run("config", "-o", "json", **settings)
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert set(rows) == set(Settings().to_env())
@@ -134,7 +134,7 @@ def test_config_tells_value_source_and_whether_it_is_live(tmp_path: Path) -> Non
 
 def test_config_as_environment_can_be_read_back() -> None:
     text = run("config", "-o", "env", WS_MAX_CHANNELS="33").stdout.decode()
-    settings = dict(line.split("=", 1) for line in text.splitlines())
+    settings: dict[str, Any] = dict(line.split("=", 1) for line in text.splitlines())
     assert run("config", "-o", "env", **settings).stdout.decode() == text
     assert settings["WS_MAX_CHANNELS"] == "33"
 

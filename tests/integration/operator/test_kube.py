@@ -175,5 +175,6 @@ async def test_a_watch_from_too_long_ago_says_so(kube: KubeClient, namespace: st
 async def test_discovery_knows_what_is_served_and_what_a_schema_lacks(lab: Client, kube: KubeClient) -> None:
     assert await is_served(kube, WSFLEET)
     assert not await is_served(kube, PODMONITOR)
-    wanted = {"properties": {"spec": {"properties": {"nats": {"properties": {"url": {}, "tlsName": {}}}}}}}
+    nats: dict[str, Any] = {"url": {}, "tlsName": {}}
+    wanted = {"properties": {"spec": {"properties": {"nats": {"properties": nats}}}}}
     assert await missing_fields(kube, wanted) == ["spec.nats.tlsName"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,7 @@ async def test_changes_come_by_themselves(watched: Watched) -> None:
     changes = watched.watch.changes()
     watched.path.write_bytes(b"WS_MAX_CHANNELS=40\n")
     change = await anext(changes)
+    assert isinstance(changes, AsyncGenerator)
     await changes.aclose()
     assert change.settings is not None
     assert change.settings.max_channels == 40

@@ -58,7 +58,7 @@ def test_ports_may_have_company_but_none_of_ours_may_go() -> None:
 
 
 def test_a_list_that_is_ours_may_have_no_company() -> None:
-    wanted = {"spec": {"ingress": [{"from": [{"podSelector": {}}]}]}}
+    wanted: dict[str, Any] = {"spec": {"ingress": [{"from": [{"podSelector": {}}]}]}}
     assert difference(wanted, {"spec": {"ingress": [{"from": [{"podSelector": {}}]}]}}) is None
     assert difference(wanted, {"spec": {"ingress": [{"from": [{"podSelector": {}}]}, {}]}}) == "spec.ingress"
 

@@ -39,7 +39,12 @@ def node(uid: str, ready: bool = True, **more: Any) -> NodeSample:
 
 
 def decision(desired: int, **more: Any) -> Decision:
-    numbers = {"current": desired, "desired": desired, "recommended": desired, "wish": desired}
+    numbers: dict[str, Any] = {
+        "current": desired,
+        "desired": desired,
+        "recommended": desired,
+        "wish": desired,
+    }
     return Decision(time=1000.0, trigger=Trigger.STEADY, **numbers, **more)
 
 
