@@ -23,7 +23,6 @@ check: $(READY) ## Format, lint, types, import floors, and the CRD against its m
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/mypy tests/cluster tests/support/cluster.py
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m wsfleet.api.crd --check
 
