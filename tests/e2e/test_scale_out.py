@@ -99,7 +99,7 @@ def test_8100_connections_take_a_fleet_from_one_node_to_two_and_nobody_loses_a_m
         f"{last.deliveries:,} deliveries, refused {opened.failed_opens}, "
         f"latency {last.latency_ms}, load client {last.cpu_seconds:.1f} s CPU, {last.memory_bytes >> 20} MiB"
     )
-    assert decision["trigger"] == "connections"
+    assert decision["trigger"] == "Connections"
     assert (decision["from"], decision["to"]) == (1, 2)
     assert status["desiredReplicas"] == 2
     assert (last.lost, last.doubled, last.reordered, last.unasked) == (0, 0, 0, 0)
