@@ -120,7 +120,7 @@ async def test_a_place_that_is_too_old_leads_to_a_new_list_without_what_is_gone(
     api.items, api.version = [pod("b", 2), pod("c", 7)], 8
     api.go.set()
     await eventually(lambda: names(reflector) == ["b", "c"])
-    assert api.watched_from[-1] == "8"
+    await eventually(lambda: api.watched_from[-1] == "8")
 
 
 @pytest.mark.parametrize(
