@@ -9,7 +9,8 @@ import pytest
 from tests.support.cluster import Client, SessionCluster, diagnostics, in_ci, new_namespace, reason_to_skip
 
 CLUSTER = pytest.StashKey[SessionCluster]()
-DELETE_SECONDS = 90
+DELETE_SECONDS = 300
+"""The namespace controller looks again after half of the pods' longest grace period only."""
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -26,6 +26,7 @@ CONNECTIONS_PER_SECOND = 350
 CHANNELS = ("BTC.trade", "ETH.trade")
 SPEC: dict[str, Any] = {
     "instance": {"type": "e2-small"},
+    "drain": {"delaySeconds": 2, "timeoutSeconds": 20},
     "autoscaling": {"minReplicas": 1, "maxReplicas": 3, "rejections": {"perMinute": 100_000}},
     # Waiting for a CPU counts as load, and here the clients and the whole cluster take turns with the node on
     # two cores: that must not turn clients away or pause the feed, since the count of connections is tried.
