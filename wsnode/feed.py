@@ -22,13 +22,20 @@ from typing import TYPE_CHECKING
 from wsnode.broker import connected, phrase
 from wsnode.config import Settings
 from wsnode.counters import Counters
-from wsnode.jetstream import JetStreamApi, JetStreamError, StreamInfo, stream_problem, wanted_stream
+from wsnode.jetstream import (
+    JetStreamApi,
+    JetStreamError,
+    StreamInfo,
+    stream_limits,
+    stream_problem,
+    wanted_stream,
+)
 from wsnode.logs import RateLimited, fields
 from wsnode.protocol.envelope import TYPE_HEADER, is_json, message_type
 from wsnode.pull import Pull, Received
 from wsnode.rates import TokenBucket
 from wsnode.ring import Message, Ring
-from wsnode.view import FeedStatus
+from wsnode.view import FeedStatus, StreamLimits
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -39,6 +46,7 @@ _RETRY_SECONDS = 0.1
 _RETRY_AT_MOST_SECONDS = 1.0
 _PROBLEM_RETRY_SECONDS = 2.0
 _STOP_AGAIN_SECONDS = 0.2
+_LIMITS_SECONDS = 30.0  # between two looks at what the stream keeps, for those who compare it
 # A stream that vanished is most likely being made again by someone who knows how it should be.
 _MISSING_STREAM_GRACE_SECONDS = 2.0
 
@@ -87,6 +95,7 @@ class Feed:
         self._lag = 0
         self._target = 0  # what has to be read to be caught up
         self._problem: str | None = None
+        self._limits: StreamLimits | None = None
         self._epoch = ""
         self._missing_since: float | None = None
         self._say = RateLimited(_log, _SAY_EVERY_SECONDS).warning
@@ -103,6 +112,7 @@ class Feed:
             epoch=self._epoch,
             oldest=self._ring.oldest,
             problem=self._problem,
+            stream=self._limits,
         )
 
     def update(self, settings: Settings) -> None:
@@ -189,6 +199,7 @@ class Feed:
             info = await api.create_stream(wanted_stream(self._settings))
             _log.info("stream created", extra=fields(stream=self._settings.js_stream_name))
         self._missing_since = None
+        self._limits = stream_limits(info)
         self._problem = stream_problem(info, self._settings)
         if self._problem is not None:
             self._say("problem", "the stream can't be used", problem=self._problem)
@@ -227,7 +238,7 @@ class Feed:
         pull.catching_up = self._lag > 0
         if not pull.catching_up:
             self._caught_up()
-        checking = asyncio.create_task(self._watch_catching_up(api, name, pull))
+        checking = asyncio.create_task(self._watch_stream(api, name, pull))
         try:
             reason = await pull.run()
             if reason == "paused":
@@ -238,13 +249,21 @@ class Feed:
             self._pull = None
             checking.cancel()
 
-    async def _watch_catching_up(self, api: JetStreamApi, name: str, pull: Pull) -> None:
-        """The last of what waited may have aged out meanwhile: then no message says that all is read."""
+    async def _watch_stream(self, api: JetStreamApi, name: str, pull: Pull) -> None:
+        """The last of what waited may have aged out meanwhile: then no message says that all is read.
+
+        Afterwards what the stream keeps is looked at now and then: somebody may change it.
+        """
         while pull.catching_up:
             await asyncio.sleep(1.0)
             with contextlib.suppress(JetStreamError, TimeoutError):
                 if pull.catching_up and not await api.pending(name):
                     self._caught_up()
+        while self._pull is pull:
+            await asyncio.sleep(_LIMITS_SECONDS)
+            with contextlib.suppress(Exception):  # trouble with the broker is told by those who read
+                if (info := await api.stream_info()) is not None:
+                    self._limits = stream_limits(info)
 
     def _message(self, received: Received) -> None:
         """One message of the stream."""

@@ -16,6 +16,7 @@ import orjson
 
 from wsnode.config import Settings
 from wsnode.protocol.envelope import MAX_SEQUENCE
+from wsnode.view import StreamLimits
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -150,6 +151,17 @@ def stream_problem(info: StreamInfo, settings: Settings) -> str | None:
         if not fed_otherwise and not any(_covers(subject, wanted) for subject in subjects):
             return f"stream {settings.js_stream_name} does not take {wanted}, only {', '.join(subjects)}"
     return None
+
+
+def stream_limits(info: StreamInfo) -> StreamLimits:
+    """What the stream keeps and takes."""
+    config = info.config
+    return StreamLimits(
+        max_age_seconds=config.get("max_age", 0) / _NANOSECONDS,
+        max_msgs=int(config.get("max_msgs", -1)),
+        max_bytes=int(config.get("max_bytes", -1)),
+        subjects=tuple(config.get("subjects") or ()),
+    )
 
 
 def _covers(subject: str, wanted: str) -> bool:

@@ -5,6 +5,7 @@ The shape of `/health` is the one that existing load clients and dashboards read
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from typing import Any
 
@@ -39,6 +40,7 @@ def status_report(view: NodeView) -> dict[str, Any]:
             "lag": feed.lag,
             "epoch": feed.epoch,
             "problem": feed.problem,
+            "stream": dataclasses.asdict(feed.stream) if feed.stream is not None else None,
         },
         "drain": drain_report(view.drain),
         "settings": {

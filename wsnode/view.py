@@ -42,6 +42,19 @@ class NotNowError(VerbError):
 
 
 @dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """What an existing stream keeps and takes: a node creates a stream, and never changes one.
+
+    A limit that the stream does not have is -1, an age 0, as the broker says it.
+    """
+
+    max_age_seconds: float
+    max_msgs: int
+    max_bytes: int
+    subjects: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FeedStatus:
     """Where the node stands in its stream.
 
@@ -54,6 +67,7 @@ class FeedStatus:
         epoch: hash of the stream's name and creation; empty before it is known.
         oldest: lowest stream sequence from which a client could resume here.
         problem: why the stream can't be used as it is (storage, retention, ...), else None.
+        stream: what the stream keeps and takes, as the broker last said; None before it is known.
     """
 
     connected: bool = False
@@ -64,6 +78,7 @@ class FeedStatus:
     epoch: str = ""
     oldest: int = 0
     problem: str | None = None
+    stream: StreamLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)

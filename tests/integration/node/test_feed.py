@@ -14,8 +14,10 @@ import pytest
 from tests.support.nats import STREAM, NatsServer
 from tests.support.node import node_settings, running_node, until
 from tests.support.wsclient import WsClient
+from wsnode import feed as feed_module
 from wsnode.jetstream import INACTIVE_SECONDS
 from wsnode.node import Node
+from wsnode.view import StreamLimits
 
 
 def _hold(node: Node, paused: bool) -> None:
@@ -213,6 +215,21 @@ async def test_a_stream_that_can_not_keep_the_promises_is_said_and_not_ready(
         await until(lambda: node.feed.problem)
         assert node.feed.problem == problem
         assert (node.ready, node.not_ready_reason) == (False, problem)
+
+
+async def test_what_an_existing_stream_keeps_is_told_as_it_is_now(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "_LIMITS_SECONDS", 0.1)
+    await nats_server.create_stream(max_age=45.0, max_msgs=-1)
+    async with running_node(node_settings(nats_server.url)) as node:
+        assert node.feed.stream == StreamLimits(45.0, -1, 52_428_800, ("odin.token.>",))
+        async with nats_server.client() as client:
+            info = await client.jetstream().stream_info(STREAM)
+            info.config.max_msgs = 500
+            await client.jetstream().update_stream(info.config)
+        await until(lambda: node.feed.stream is not None and node.feed.stream.max_msgs == 500)
+        assert node.counters.feed_reconnects == 0
 
 
 async def test_what_waits_in_the_stream_is_read_before_the_node_is_ready(nats_server: NatsServer) -> None:
