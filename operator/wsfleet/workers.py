@@ -53,7 +53,7 @@ class Worker:
                     again = await self._look(self._key)
                 failures = 0
             except Exception as exc:
-                self._failed(self._key, exc)
+                self._tell(exc)
                 failures += 1
                 low, high = _BACKOFF_SECONDS
                 pause = min(high, low * 2.0 ** min(failures - 1, 10)) * random.uniform(0.8, 1.2)
@@ -63,6 +63,12 @@ class Worker:
             if again is not None:
                 asyncio.get_running_loop().call_later(again, self._poked.set)
             await asyncio.sleep(_COALESCE_SECONDS)
+
+    def _tell(self, exc: Exception) -> None:
+        try:
+            self._failed(self._key, exc)
+        except Exception:
+            logger.exception("%s/%s: the failure could not be told", *self._key)  # and the worker goes on
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -85,6 +91,10 @@ class Workers:
 
     def keys(self) -> list[Key]:
         return sorted(self._workers)
+
+    def dead(self) -> list[str]:
+        """Fleets whose worker has ended though the fleet is there: nobody looks after them any more."""
+        return [worker.task.get_name() for worker in self._workers.values() if worker.task.done()]
 
     def add(self, key: Key) -> None:
         """Begin to look after a fleet (known already: look at once)."""

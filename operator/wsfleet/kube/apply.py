@@ -28,8 +28,9 @@ _SUFFIXES: dict[str, Decimal | int] = {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50,
 }  # fmt: skip
 _QUANTITY_FIELDS = ("limits", "requests")
-# Lists that the API server merges by a key: others may add entries of their own. All other lists are ours.
-_SHARED_LISTS = frozenset({"ports"})
+# Lists that the API server merges by a key: others may add entries of their own. All other lists are ours,
+# a NetworkPolicy's ports too: one more of them would open the admin port to everybody.
+_SHARED_LISTS = frozenset({"spec.ports"})
 
 
 class Applier:
@@ -118,7 +119,7 @@ def _map_difference(wanted: Mapping[str, Any], seen: Any, path: str) -> str | No
 def _list_difference(wanted: Sequence[Any], seen: Any, path: str) -> str | None:
     if not isinstance(seen, Sequence) or isinstance(seen, str):
         return None if not wanted and seen is None else path
-    if path.rsplit(".", 1)[-1] in _SHARED_LISTS:
+    if path in _SHARED_LISTS:
         lost = [item for item in wanted if all(difference(item, other, path) for other in seen)]
         return path if lost else None
     if len(wanted) != len(seen):
@@ -132,13 +133,15 @@ def _list_difference(wanted: Sequence[Any], seen: Any, path: str) -> str | None:
 
 def same_quantity(one: Any, other: Any) -> bool:
     """Whether two Kubernetes quantities are the same amount: `1000m` and `1`, `1Gi` and `1024Mi`."""
-    try:
-        return _amount(one) == _amount(other)
-    except (InvalidOperation, KeyError, TypeError, ValueError):
-        return False
+    amount = amount_of(one)
+    return amount is not None and amount == amount_of(other)
 
 
-def _amount(value: Any) -> Decimal:
+def amount_of(value: Any) -> Decimal | None:
+    """A Kubernetes quantity as a number, None for what is none."""
     text = str(value)
     digits = text.rstrip("numkMGTPi")
-    return Decimal(digits) * Decimal(_SUFFIXES[text[len(digits) :]])
+    try:
+        return Decimal(digits) * Decimal(_SUFFIXES[text[len(digits) :]])
+    except (InvalidOperation, KeyError):
+        return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 from wsfleet.kube.client import KubeClient
@@ -58,14 +59,17 @@ class Cache:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Begin to watch, and return when every first list is complete."""
+        """Begin to watch, and return when every first list is complete or refused.
+
+        One namespace whose Role is missing must not keep the fleets of the others waiting.
+        """
         self._machines = await self._machine_reflector()
         everything = [*self._reflectors.values(), *([self._machines] if self._machines else [])]
         for reflector in everything:
             name = f"reflect {reflector.kind.plural}"
             self._tasks.append(asyncio.create_task(reflector.run(), name=name))
         for reflector in everything:
-            await reflector.synced.wait()
+            await reflector.tried.wait()
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -94,20 +98,35 @@ class Cache:
         if kind in self._kinds:
             self._of(kind, namespace_of(obj)).put(obj)
 
+    def knows(self, kind: Kind, namespace: str) -> bool:
+        """Whether a kind is watched and was listed here."""
+        return kind in self._kinds and self._of(kind, namespace).synced.is_set()
+
+    def machines(self) -> list[Object]:
+        """All Kubernetes nodes, as far as they may be read."""
+        return list(self._machines.all()) if self._machines else []
+
     def machine(self, name: str) -> Object | None:
         """A Kubernetes node, None where it is gone or may not be read."""
         return self._machines.get("", name) if self._machines else None
 
     def stuck(self) -> list[str]:
         """Kinds whose watch makes no turns any more: the process should be restarted."""
-        return [
-            f"{kind.plural} in {scope or 'all namespaces'}"
-            for (kind, scope), reflector in self._reflectors.items()
-            if reflector.stuck_seconds > STUCK_SECONDS
-        ]
+        every = {
+            f"{kind.plural} in {scope or 'all namespaces'}": one
+            for (kind, scope), one in self._reflectors.items()
+        }
+        if self._machines is not None:
+            every["nodes"] = self._machines
+        return [text for text, reflector in every.items() if reflector.stuck_seconds > STUCK_SECONDS]
 
     def silent_seconds(self, namespace: str) -> float:
-        """Seconds since the API server last spoke of pods or ReplicaSets here: the age of what we know."""
+        """Seconds since the API server last spoke of pods or ReplicaSets here: the age of what we know.
+
+        Infinite while one of the kinds that every fleet has was never listed.
+        """
+        if not all(self._of(kind, namespace).synced.is_set() for kind in _WATCHED):
+            return math.inf
         return max(self._of(kind, namespace).silent_seconds for kind in (POD, REPLICASET))
 
     def _of(self, kind: Kind, namespace: str) -> Reflector:

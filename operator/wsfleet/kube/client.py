@@ -104,11 +104,18 @@ class KubeClient:
         path = REPLICASET.path(namespace, name, "scale")
         await self._call("PUT", path, body=body, query=[("fieldManager", FIELD_MANAGER)])
 
-    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "") -> None:
-        """Delete in the background; with `uid` only that very object."""
+    async def delete(
+        self, kind: Kind, namespace: str, name: str, *, uid: str = "", resource_version: str = ""
+    ) -> None:
+        """Delete in the background; with `uid` only that very object, with `resource_version` only as it was.
+
+        Raises:
+            ConflictError: it is another one, or has changed.
+        """
         body: Object = {"propagationPolicy": "Background"}
-        if uid:
-            body["preconditions"] = {"uid": uid}
+        wanted = {"uid": uid, "resourceVersion": resource_version}
+        if uid or resource_version:
+            body["preconditions"] = {name: value for name, value in wanted.items() if value}
         await self._call("DELETE", kind.path(namespace, name), body=body)
 
     async def read_path(self, path: str, *, timeout: float = REQUEST_SECONDS) -> Object:

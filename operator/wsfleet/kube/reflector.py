@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterable
 
 from wsfleet.kube.client import KubeClient
-from wsfleet.kube.errors import ExpiredError, KubeError
+from wsfleet.kube.errors import ExpiredError, ForbiddenError, KubeError, NotFoundError
 from wsfleet.kube.kinds import Kind, Object, name_of, namespace_of
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class Reflector:
         self.kind = kind
         self.namespace = namespace
         self.synced = asyncio.Event()
+        self.tried = asyncio.Event()
+        """The first list is complete, or was refused for a reason that only people can mend."""
         self.lists = 0
         self._client = client
         self._selector = selector
@@ -58,8 +61,11 @@ class Reflector:
 
     @property
     def silent_seconds(self) -> float:
-        """Seconds since the API server last said anything: the age of this copy at worst."""
-        return time.monotonic() - self._heard
+        """Seconds since the API server last said anything: the age of this copy at worst.
+
+        Infinite before the first list is complete.
+        """
+        return time.monotonic() - self._heard if self.synced.is_set() else math.inf
 
     @property
     def stuck_seconds(self) -> float:
@@ -96,6 +102,8 @@ class Reflector:
             except KubeError as exc:
                 version = ""
                 logger.warning("watching %s: %s; again in %.1f s", self.kind.plural, exc, pause)
+                if isinstance(exc, ForbiddenError | NotFoundError):
+                    self.tried.set()
             except Exception:
                 # A copy that is no longer kept current is worse than one made anew.
                 version = ""
@@ -118,6 +126,7 @@ class Reflector:
         for key, obj in found.items():
             self._store(key, obj)
         self.synced.set()
+        self.tried.set()
         return version
 
     async def _watch(self, version: str) -> str:

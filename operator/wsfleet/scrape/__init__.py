@@ -5,7 +5,7 @@ server's pod proxy. Every request is bounded in time and size, and so is a whole
 pods that hang cost their own fleet a missing sample, and other fleets nothing.
 """
 
-from wsfleet.scrape.figures import NodeFigures, parse_status
+from wsfleet.scrape.figures import NodeFigures, StreamFigures, parse_status
 from wsfleet.scrape.nodes import NodeAdmin
 from wsfleet.scrape.transport import DirectTransport, ProxyTransport, ScrapeError, Target, Transport
 
@@ -15,6 +15,7 @@ __all__ = [
     "NodeFigures",
     "ProxyTransport",
     "ScrapeError",
+    "StreamFigures",
     "Target",
     "Transport",
     "parse_status",

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class StreamFigures:
+    """What the node's stream keeps and takes; a limit it does not have is 0 or less."""
+
+    max_age_seconds: float | None
+    max_msgs: int | None
+    max_bytes: int | None
+    subjects: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeFigures:
-    """One node's own account. A figure that is missing, negative or not a number is None."""
+    """One node's own account. A figure that is missing, negative, absurd or not a number is None."""
 
     taken: float
     """Monotonic seconds at which it was received."""
@@ -26,6 +35,8 @@ class NodeFigures:
     feed_connected: bool | None = None
     feed_paused: bool = False
     feed_seeded: bool | None = None
+    feed_problem: str | None = None
+    stream: StreamFigures | None = None
     drain_state: str = "none"
     drain_remaining: int | None = None
     settings_hash: str | None = None
@@ -56,6 +67,8 @@ def parse_status(answer: Any, taken: float) -> NodeFigures:
         feed_connected=read.flag("feed", "connected"),
         feed_paused=read.flag("feed", "paused") or False,
         feed_seeded=read.flag("feed", "seeded"),
+        feed_problem=read.text("feed", "problem"),
+        stream=read.stream("feed", "stream"),
         drain_state=read.text("drain", "state") or "none",
         drain_remaining=read.integer("drain", "remaining"),
         settings_hash=read.text("settings", "hash"),
@@ -64,6 +77,10 @@ def parse_status(answer: Any, taken: float) -> NodeFigures:
         deliveries_total=read.number("costs", "deliveries_total"),
         messages_in_total=read.number("costs", "messages_in_total"),
     )
+
+
+# What JSON carries exactly. A node that says more would else make a status that the API server refuses.
+_LARGEST = 2.0**53
 
 
 class _Reader:
@@ -93,10 +110,30 @@ class _Reader:
         value = self._at(path)
         return value[:1000] if isinstance(value, str) else None
 
+    def stream(self, *path: str) -> StreamFigures | None:
+        value = self._at(path)
+        if not isinstance(value, Mapping):
+            return None
+        subjects = value.get("subjects")
+        if not isinstance(subjects, list) or not all(isinstance(one, str) for one in subjects):
+            subjects = None
+        messages, size = _limit(value.get("max_msgs")), _limit(value.get("max_bytes"))
+        return StreamFigures(
+            max_age_seconds=_limit(value.get("max_age_seconds")),
+            max_msgs=None if messages is None else int(messages),
+            max_bytes=None if size is None else int(size),
+            subjects=None if subjects is None else tuple(one[:256] for one in subjects),
+        )
+
     def counts(self, *path: str) -> dict[str, int]:
         value = self._at(path)
         items = value.items() if isinstance(value, Mapping) else ()
         return {str(name): int(number) for name, raw in items if (number := _finite(raw)) is not None}
+
+
+def _limit(value: Any) -> float | None:
+    """A limit of a stream: -1 is none."""
+    return -1.0 if value == -1 else _finite(value)
 
 
 def _finite(value: Any) -> float | None:
@@ -106,4 +143,4 @@ def _finite(value: Any) -> float | None:
         number = float(value)
     except OverflowError:
         return None
-    return number if math.isfinite(number) and number >= 0 else None
+    return number if 0 <= number <= _LARGEST else None

@@ -85,7 +85,7 @@ class DirectTransport:
             raise ScrapeError(f"HTTP {response.status}: {answer[:200].decode('utf-8', 'replace').strip()}")
         try:
             return json.loads(answer)
-        except ValueError as exc:
+        except (ValueError, RecursionError) as exc:
             raise ScrapeError("the answer is not JSON") from exc
 
     async def close(self) -> None:

@@ -106,3 +106,12 @@ def test_nothing_differs_from_itself(value: Any) -> None:
 @given(st.dictionaries(st.text(max_size=5), JSON, max_size=4))
 def test_the_hash_does_not_depend_on_the_order_of_keys(value: dict[str, Any]) -> None:
     assert content_hash(value) == content_hash(dict(reversed(value.items())))
+
+
+def test_a_port_more_in_a_network_policy_is_a_difference_and_in_a_service_is_none() -> None:
+    policy = {"spec": {"ingress": [{"ports": [{"port": 3002}]}]}}
+    opened = {"spec": {"ingress": [{"ports": [{"port": 3002}, {"port": 9102}]}]}}
+    assert difference(policy, opened) == "spec.ingress[0].ports"
+    seen = as_served(SERVICE)
+    seen["spec"]["ports"].append({"name": "theirs", "port": 81})
+    assert difference(SERVICE, seen) is None

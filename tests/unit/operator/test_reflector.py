@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -42,9 +43,12 @@ class Api:
         self.go = asyncio.Event()
         """Scripts wait for it."""
         self.go.set()
+        self.refuses = False
         self.port = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        if self.refuses:
+            return web.json_response({"message": "you may not"}, status=403)
         if "watch" not in request.query:
             self.lists += 1
             return web.json_response(
@@ -147,4 +151,14 @@ async def test_a_silent_watch_is_opened_again_where_it_was(
     await eventually(lambda: len(api.watched_from) >= 3)
     assert set(api.watched_from) == {"1"}
     assert api.lists == 1
+    assert reflector.silent_seconds < 5
+
+
+async def test_a_refused_list_is_tried_and_no_copy(api: Api, reflector: Reflector) -> None:
+    api.refuses = True
+    await asyncio.wait_for(reflector.tried.wait(), 5)
+    assert not reflector.synced.is_set()
+    assert math.isinf(reflector.silent_seconds)
+    api.refuses = False
+    await asyncio.wait_for(reflector.synced.wait(), 5)
     assert reflector.silent_seconds < 5

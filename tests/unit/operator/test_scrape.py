@@ -97,7 +97,7 @@ async def test_hanging_nodes_cost_their_fleet_a_bounded_time(node: Node) -> None
     await admin.close()
 
 
-@pytest.mark.parametrize("answer", ["not JSON", "[1, 2", "x" * 300_000])
+@pytest.mark.parametrize("answer", ["not JSON", "[1, 2", "x" * 300_000, "[" * 100_000])
 async def test_a_node_that_answers_nonsense_is_missing(node: Node, admin: NodeAdmin, answer: str) -> None:
     node.answer = answer
     assert await admin.scrape([target()]) == {}
@@ -142,6 +142,11 @@ def test_missing_strange_and_negative_figures_are_none() -> None:
     assert figures.rejections == {"memory": 2}
     assert figures.feed_connected is None
     assert not figures.draining
+
+
+def test_figures_that_no_status_could_hold_are_none() -> None:
+    figures = parse_status({"connections": {"current": 1e300, "max": 2**60}, "cpu": {"percent": 1e308}}, 1.0)
+    assert figures.connections is figures.max_connections is figures.cpu_percent is None
 
 
 ANYTHING = st.recursive(

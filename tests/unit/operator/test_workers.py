@@ -120,3 +120,33 @@ async def test_a_fleet_that_is_gone_is_looked_at_no_more(make: Make) -> None:
     await asyncio.sleep(0.3)
     assert looks == [A]
     assert workers.keys() == []
+
+
+async def test_a_failure_that_cannot_be_told_does_not_end_the_worker() -> None:
+    looks = []
+
+    async def look(key: Key) -> None:
+        looks.append(key)
+        raise ValueError("broken")
+
+    def failed(key: Key, exc: Exception) -> None:
+        raise KeyError("no words")
+
+    workers = Workers(look, 10, failed)
+    workers.add(A)
+    await asyncio.sleep(0.05)
+    workers.add(A)
+    await asyncio.sleep(0.05)
+    assert looks == [A, A]
+    assert workers.dead() == []
+    await workers.close()
+
+
+async def test_a_worker_that_has_ended_is_named(make: Make) -> None:
+    async def look(key: Key) -> None:
+        raise asyncio.CancelledError
+
+    workers, _ = await make(look, 10)
+    workers.add(A)
+    await asyncio.sleep(0.05)
+    assert workers.dead() == ["fleet games/a"]
