@@ -93,8 +93,10 @@ class Operator:
             return
         key = (namespace_of(fleet), name_of(fleet))
         if event == "DELETED":
-            self._workers.remove(key)
-            self._reconciler.gone(key)
+            # Events of two fleets that had one name after the other come in no sure order.
+            if self._reconciler.holds(fleet):
+                self._workers.remove(key)
+                self._reconciler.gone(key)
         elif self._reconciler.take(fleet):
             self._workers.add(key)
         self.metrics.fleets.set(len(self._workers.keys()))
@@ -106,6 +108,8 @@ class Operator:
         stuck = self._context.cache.stuck()
         if self._scheduler is not None and self._scheduler.done():
             stuck.append("the scheduler")
+        if self._workers is not None:
+            stuck += self._workers.dead()
         return "no turn for minutes: " + ", ".join(stuck) if stuck else ""
 
     def _vanished(self, key: Key) -> None:

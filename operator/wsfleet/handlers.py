@@ -30,7 +30,12 @@ def build_registry(operator: Operator) -> kopf.OperatorRegistry:
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
-        await operator.start()
+        try:
+            await operator.start()
+        except Exception as exc:
+            # kopf would try again in a minute, beside what this attempt has started.
+            await operator.stop()
+            raise kopf.PermanentError(f"the operator can't start: {exc}") from exc
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from wsfleet.resources.context import PROMETHEUS
+
 PREFIX = "WSFLEET_"
+_PEER = {"namespaceSelector", "podSelector", "ipBlock"}
 
 
 class OptionsError(ValueError):
@@ -25,6 +29,18 @@ def _names(value: Any) -> Any:
     return value
 
 
+def _peers(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        peers = json.loads(value)
+    except ValueError:
+        peers = None
+    if not isinstance(peers, list) or not all(isinstance(one, dict) and one.keys() <= _PEER for one in peers):
+        raise ValueError("must be a JSON list of objects with namespaceSelector, podSelector or ipBlock")
+    return tuple(peers)
+
+
 class OperatorOptions(BaseModel):
     """Settings of one operator process."""
 
@@ -39,6 +55,10 @@ class OperatorOptions(BaseModel):
     operator_namespace: str = Field(
         default="",
         description="namespace the operator runs in, let through to nodes' admin ports; empty is outside",
+    )
+    admin_peers: Annotated[tuple[Mapping[str, Any], ...], BeforeValidator(_peers)] = Field(
+        default=(PROMETHEUS,),
+        description="who else may reach nodes' admin ports: peers of a NetworkPolicy, a JSON list",
     )
     liveness: str = Field(
         default="http://0.0.0.0:8081/healthz", description="address of the liveness endpoint; empty is none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import zlib
 from dataclasses import dataclass, field
@@ -36,6 +37,10 @@ class Context:
     """Kinds of others' CRDs that are there: PodMonitor, PrometheusRule."""
 
 
+SAID = "said"
+"""Of the status' memory: the remarks that were made."""
+
+
 @dataclass(slots=True)
 class FleetState:
     """What one process remembers of one fleet. All of it can be lost: see `status` and `history`."""
@@ -56,6 +61,17 @@ class FleetState:
     credentials_problem: Problem | None = None
     template_compared: object = None
     """The pod template and ReplicaSet that were last compared and found equal, or put right."""
+    obstacle: Problem | None = None
+    """Why the fleet's objects can't be made: somebody else has one of their names."""
+    obstacle_until: float = -math.inf
+    """Monotonic seconds until which it is not looked at again, while the spec is as it was."""
+    obstacle_for: object = None
+    leftovers_since: float | None = None
+    """Since when the objects of an earlier fleet of this name are waited for."""
+    said: set[str] = field(default_factory=set)
+    """Reasons of remarks that were made and still hold: they are not made again."""
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the status is written: a look and the telling of a failure may meet."""
     failures: int = 0
     """Looks in a row that failed."""
     step: Step | None = None
@@ -65,8 +81,11 @@ class FleetState:
     def of(cls, fleet: Object) -> FleetState:
         """The state of a fleet met for the first time by this process: what its status says."""
         status = dict(fleet.get("status") or {})
-        history = History.from_status(status.get("memory"), status.get("scaling") or ())
-        return cls(uid=fleet["metadata"]["uid"], status=status, history=history)
+        memory = status.get("memory")
+        history = History.from_status(memory, status.get("scaling") or ())
+        said = memory.get(SAID) if isinstance(memory, dict) else None
+        words = {one for one in said if isinstance(one, str)} if isinstance(said, list) else set()
+        return cls(uid=fleet["metadata"]["uid"], status=status, history=history, said=words)
 
     @property
     def jitter(self) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
+from wsfleet.reconcile.context import SAID
 from wsfleet.reconcile.facts import cut
 from wsfleet.reconcile.observe import Observed
 from wsfleet.reconcile.prepare import Prepared
@@ -25,8 +26,9 @@ def status_document(
     findings: Sequence[Finding],
     phase: str,
     before: Mapping[str, Any],
+    said: Collection[str] = (),
 ) -> dict[str, Any]:
-    """The whole status of a fleet whose spec is good; `before` is the last one."""
+    """The whole status of a fleet whose spec is good; `before` is the last one, `said` what was remarked."""
     generation = prepared.generation
     proven = any(pod.shape == prepared.shape for pod in seen.ready)
     return {
@@ -40,7 +42,7 @@ def status_document(
         "scaling": cut(history.decisions_to_status()[:_DECISIONS]),
         "lastDecision": _last_decision(history),
         "conditions": merge_conditions(before.get("conditions") or (), findings, seen.now, generation),
-        "memory": history.to_status(),
+        "memory": {**history.to_status(), **({SAID: sorted(said)} if said else {})},
     }
 
 

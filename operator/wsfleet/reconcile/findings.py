@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wsfleet.reconcile.machines import FIELD as REQUESTS_FIELD
 from wsfleet.reconcile.observe import Observed
 from wsfleet.scaling import Decision, NodeSample, Stalled, Step, progress_conditions, scaling_conditions
 from wsfleet.status import Finding, is_true
@@ -27,20 +28,23 @@ def all_findings(
     decision: Decision,
     step: Step,
     before: Mapping[str, Any],
-    remarks: Sequence[Finding],
+    stream: Finding,
+    no_room: str = "",
 ) -> list[Finding]:
-    """The conditions of a fleet whose spec is good; `before` is the last status, `remarks` win."""
-    found = [
+    """The conditions of a fleet whose spec is good; `before` is the last status.
+
+    `stream` is what `stream_finding` says, `no_room` why no machine is large enough for a pod.
+    """
+    return [
         ready_finding(seen, decision.desired, before),
         feed_finding(seen),
-        degraded_finding(seen, step),
+        degraded_finding(seen, step, decision.desired, no_room),
+        stream,
         *(
             Finding.of(text.type, text.status, text.reason, text.message)
             for text in (*scaling_conditions(decision), *progress_conditions(step))
         ),
     ]
-    by_type = {finding.type: finding for finding in [*found, *remarks]}
-    return list(by_type.values())
 
 
 def ready_finding(seen: Observed, desired: int, before: Mapping[str, Any]) -> Finding:
@@ -64,14 +68,29 @@ def feed_finding(seen: Observed) -> Finding:
     if not spoke:
         return Finding("FeedConnected", "Unknown", "NoFigures", "no node has told of its feed")
     cut = sorted(name for name, figures in spoke.items() if figures.feed_connected is False)
+    unusable = {name: why for name, figures in spoke.items() if (why := figures.feed_problem)}
+    if unusable:
+        name, why = sorted(unusable.items())[0]
+        text = f"{len(unusable)} of {len(spoke)} nodes can't use the stream; {name}: {why}"
+        return Finding.of("FeedConnected", False, "StreamUnusable", text)
     if cut:
         text = f"{len(cut)} of {len(spoke)} nodes have lost NATS: {_some(cut)}"
         return Finding.of("FeedConnected", False, "FeedLost", text)
     return Finding.of("FeedConnected", True, "Connected", f"all {len(spoke)} nodes read from NATS")
 
 
-def degraded_finding(seen: Observed, step: Step) -> Finding:
+def degraded_finding(seen: Observed, step: Step, desired: int = 0, no_room: str = "") -> Finding:
     """Pods that will not come up by waiting, settings that a node refused, a rollout that stands still."""
+    homeless = [pod for pod in seen.active if pod.unschedulable]
+    if no_room and (homeless or len(seen.active) < desired):
+        return Finding.of("Degraded", True, "NoMachineFits", no_room)
+    if homeless:
+        why = _scheduler_says(seen, homeless[0])
+        text = (
+            f"no Kubernetes node takes {len(homeless)} of {len(seen.active)} pods; {homeless[0].name}: {why} "
+            f"Add machines, or lower {REQUESTS_FIELD}"
+        )
+        return Finding.of("Degraded", True, "Unschedulable", text)
     stuck = {pod.name: why for pod in seen.active if (why := waits_in_vain(seen, pod))}
     if stuck:
         name, why = sorted(stuck.items())[0]
@@ -94,15 +113,17 @@ def degraded_finding(seen: Observed, step: Step) -> Finding:
 def waits_in_vain(seen: Observed, pod: NodeSample) -> str:
     """Why a pod will not come up by waiting, empty if it may."""
     raw = seen.raw_pods[pod.uid]
-    if pod.unschedulable:
-        conditions = raw["status"].get("conditions") or ()
-        texts = [one.get("message", "") for one in conditions if one.get("type") == "PodScheduled"]
-        return f"no machine takes it: {texts[0] if texts else ''}"
     for container in raw["status"].get("containerStatuses") or ():
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in _BAD_WAITS:
             return f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
     return ""
+
+
+def _scheduler_says(seen: Observed, pod: NodeSample) -> str:
+    conditions = seen.raw_pods[pod.uid]["status"].get("conditions") or ()
+    texts = [one.get("message", "") for one in conditions if one.get("type") == "PodScheduled"]
+    return (texts[0] if texts else "").rstrip(". ")[:400] + "."
 
 
 def problem_findings(reason: str, message: str, *, stalled: bool) -> list[Finding]:

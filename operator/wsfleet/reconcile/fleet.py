@@ -1,4 +1,4 @@
-"""The order of one look at a fleet. Idempotent and level-triggered; see the package."""
+"""All fleets: which are there, what is remembered of each, and what comes of a look that fails."""
 
 from __future__ import annotations
 
@@ -7,44 +7,17 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
 
 from wsfleet.kube.errors import ConflictError, ForbiddenError, KubeError, NotFoundError, UnavailableError
-from wsfleet.kube.kinds import REPLICASET, WSFLEET, Object, name_of, namespace_of
+from wsfleet.kube.kinds import Object, name_of, namespace_of
 from wsfleet.kube.reflector import Key
 from wsfleet.kube.trim import trim_metadata
 from wsfleet.reconcile.context import Context, FleetState
-from wsfleet.reconcile.document import status_document
-from wsfleet.reconcile.findings import all_findings, phase_of
-from wsfleet.reconcile.objects import (
-    ensure_objects,
-    ensure_template,
-    ensure_token,
-    is_new,
-    missing_secret,
-)
-from wsfleet.reconcile.observe import Observed, observe
-from wsfleet.reconcile.prepare import Prepared, Problem, fingerprint, image_of, prepare
-from wsfleet.reconcile.settings import hurry_kubelets
-from wsfleet.reconcile.steps import Actor
-from wsfleet.reconcile.telling import show_failure, tell, tell_problem
-from wsfleet.resources import names
-from wsfleet.scaling import (
-    Decision,
-    Snapshot,
-    Stalled,
-    Step,
-    World,
-    decide,
-    is_rolling,
-    next_fleet_step,
-    steer,
-)
+from wsfleet.reconcile.look import Look
+from wsfleet.reconcile.telling import show_failure
 
 logger = logging.getLogger(__name__)
 
-_AGAIN_SECONDS = 0.5  # after something was done, to see what came of it
 _STALE_SECONDS = 150.0
 _SAY_SECONDS = 60.0
 _BLIPS = 3
@@ -64,11 +37,19 @@ class FleetReconciler:
     def take(self, fleet: Object) -> bool:
         """Take over a fleet as it was seen last; whether it is new or changed in what its user says."""
         key = (namespace_of(fleet), name_of(fleet))
-        old, self._fleets[key] = self._fleets.get(key), trim_metadata(fleet)
+        old = self._fleets.get(key)
+        if old is not None and _is_older(fleet, old):
+            return False  # the last news of a fleet that had this name before
+        self._fleets[key] = trim_metadata(fleet)
         if old is None:
             return True
         watched = ("uid", "generation", "annotations", "deletionTimestamp")
         return any(old["metadata"].get(name) != fleet["metadata"].get(name) for name in watched)
+
+    def holds(self, fleet: Object) -> bool:
+        """Whether it is this very fleet that is looked after, and not another of its name."""
+        held = self._fleets.get((namespace_of(fleet), name_of(fleet)))
+        return held is not None and held["metadata"]["uid"] == fleet["metadata"]["uid"]
 
     def gone(self, key: Key) -> None:
         """A fleet is deleted: forget it. Its objects go by their owner references."""
@@ -87,15 +68,15 @@ class FleetReconciler:
         failures = 0 if state is None else state.failures + 1
         if state is not None:
             state.failures = failures
-        if isinstance(exc, ConflictError | NotFoundError):
+        passing = isinstance(exc, ConflictError | NotFoundError | UnavailableError)
+        if isinstance(exc, ConflictError | NotFoundError) and failures < _BLIPS:
             logger.info("%s/%s: %s", *key, exc)
-            return
-        if isinstance(exc, KubeError):
+        elif isinstance(exc, KubeError):
             logger.warning("%s/%s: %s", *key, exc)
         else:
             logger.error("%s/%s: the look failed", *key, exc_info=exc)
-        if isinstance(exc, UnavailableError) and failures < _BLIPS:
-            return  # an API server that restarts says nothing about the fleet
+        if passing and failures < _BLIPS:
+            return  # an API server that restarts, or a race, says nothing about the fleet
         fleet = self._fleets.get(key)
         if fleet is None or state is None:
             return
@@ -110,14 +91,14 @@ class FleetReconciler:
             return None
         silent = self._context.cache.silent_seconds(key[0])
         if silent > _STALE_SECONDS:
-            self._say_silent(silent)
+            self._say_silent(key, silent)
             return None
         state = self._states.get(key)
         if state is None or state.uid != fleet["metadata"]["uid"]:
             state = self._states[key] = FleetState.of(fleet)
         with self._context.metrics.reconciles.time():
             try:
-                wait = await self._look(key, fleet, state)
+                wait = await Look(self._context, key, fleet, state, self._vanished).run()
                 state.failures = 0
                 return wait
             except ForbiddenError as exc:
@@ -125,113 +106,20 @@ class FleetReconciler:
                     raise
                 return None  # the namespace is going, and the fleet with it
 
-    def _say_silent(self, seconds: float) -> None:
+    def _say_silent(self, key: Key, seconds: float) -> None:
         now = time.monotonic()
-        if now - self._said_silent > _SAY_SECONDS:
-            self._said_silent = now
+        if now - self._said_silent <= _SAY_SECONDS:
+            return
+        self._said_silent = now
+        if math.isinf(seconds):
+            logger.warning("%s/%s: its objects were never listed (no right to?): not acting blindly", *key)
+        else:
             logger.warning("the API server has said nothing for %.0f s: not acting on old news", seconds)
 
-    async def _look(self, key: Key, fleet: Object, state: FleetState) -> float | None:
-        prepared = self._prepare(key, fleet, state)
-        if isinstance(prepared, Problem):
-            seen = await observe(self._context, key, state)
-            return await tell_problem(self._context, fleet, state, seen, prepared)
-        if is_new(self._context, prepared) and not await self._is_there(fleet):
-            logger.info("%s/%s: gone, and nobody told", *key)
-            self._vanished(key)
-            return None
-        await ensure_token(self._context, state, prepared)
-        await ensure_objects(self._context, prepared)
-        problem = await missing_secret(self._context, state, prepared)
-        seen = await observe(self._context, key, state)
-        if problem is not None:
-            return await tell_problem(self._context, fleet, state, seen, problem)
-        await ensure_template(self._context, state, prepared)
-        await hurry_kubelets(self._context, key, seen, prepared.settings_hash)
-        decision, world = self._decide(fleet, state, prepared, seen)
-        step = next_fleet_step(world, prepared.rollout)
-        acted = await self._act(fleet, state, prepared, seen, step)
-        findings = all_findings(seen, decision, step, state.status, ())
-        phase = phase_of(findings, seen, decision, is_rolling(world, prepared.rollout))
-        new = status_document(prepared, seen, decision, state.history, findings, phase, state.status)
-        self._measure(key, new)
-        wait = await tell(self._context, fleet, state, new)
-        return min(_AGAIN_SECONDS, wait or math.inf) if acted else wait
 
-    async def _is_there(self, fleet: Object) -> bool:
-        """Whether the fleet is still in the API server: a watch that was cut may miss a deletion.
-
-        What would be made for a fleet that is gone, the garbage collector would take away, for ever.
-        """
-        metadata = fleet["metadata"]
-        try:
-            found = await self._context.client.get(WSFLEET, metadata["namespace"], metadata["name"])
-        except NotFoundError:
-            return False
-        return bool(
-            found["metadata"]["uid"] == metadata["uid"] and not found["metadata"].get("deletionTimestamp")
-        )
-
-    def _prepare(self, key: Key, fleet: Object, state: FleetState) -> Prepared | Problem:
-        """What should be there; made anew only when the wish changed."""
-        restarted = _restarted_before(self._context, key, state)
-        image = image_of({**fleet, "status": state.status}, self._context.options.node_image, restarted)
-        mark = fingerprint(fleet, image)
-        if state.prepared is None or state.prepared_for != mark:
-            options = self._context.options
-            state.prepared = prepare(fleet, image, options.operator_namespace, self._context.optional_kinds)
-            state.prepared_for = mark
-            self._remark(fleet)
-        return state.prepared
-
-    def _remark(self, fleet: Object) -> None:
-        """Say once what a user may wonder about."""
-        spec = fleet.get("spec") or {}
-        if spec.get("autoscaling") and spec.get("replicas") is not None:
-            note = "spec.replicas is ignored while spec.autoscaling is set"
-            self._context.events.normal(fleet, "ReplicasIgnored", "Scale", note)
-
-    def _decide(
-        self, fleet: Object, state: FleetState, prepared: Prepared, seen: Observed
-    ) -> tuple[Decision, World]:
-        world = World.of(seen.sets, seen.pods, prepared.shape, state.history.desired or 0)
-        snapshot = Snapshot.of(
-            seen.now, seen.pods, replicas=world.total, rolling=is_rolling(world, prepared.rollout)
-        )
-        decision, state.history = decide(prepared.scaling, snapshot, state.history, seen.now)
-        if decision.changes:
-            text = f"{decision.current} to {decision.desired} nodes: {'; '.join(decision.reasons)}"
-            logger.info("%s/%s: %s", namespace_of(fleet), name_of(fleet), text)
-            self._context.events.normal(fleet, f"Decided{decision.trigger}", "Scale", text)
-            self._context.metrics.decisions.labels(str(decision.trigger)).inc()
-        return decision, replace(world, desired=decision.desired)
-
-    async def _act(
-        self, fleet: Object, state: FleetState, prepared: Prepared, seen: Observed, step: Step
-    ) -> bool:
-        """Carry out the step and the steering; whether something was done."""
-        actor = Actor(self._context, fleet, state, prepared, seen)
-        if isinstance(step, Stalled) and not isinstance(state.step, Stalled):
-            self._context.events.warning(fleet, "Stalled", "Rollout", step.reason)
-        first, state.step = state.step is None, step
-        acted = await actor.carry_out(step)
-        most = prepared.build.settings.max_connections
-        for change in steer(seen.pods, most, takeover=first):
-            acted = await actor.steer(change) or acted
-        return acted
-
-    def _measure(self, key: Key, status: dict[str, Any]) -> None:
-        metrics = self._context.metrics
-        metrics.desired.labels(*key).set(status.get("desiredReplicas") or 0)
-        metrics.ready.labels(*key).set(status.get("readyReplicas") or 0)
-        metrics.connections.labels(*key).set(status.get("connections") or 0)
-
-
-def _restarted_before(context: Context, key: Key, state: FleetState) -> str:
-    """The restart request that the fleet's present pods were made by."""
-    name = names.replicaset_name(key[1], str(state.status.get("shape")))
-    present = context.cache.get(REPLICASET, key[0], name)
-    if present is None:
-        return ""
-    annotations = present["spec"]["template"]["metadata"].get("annotations") or {}
-    return str(annotations.get(names.RESTARTED_AT_ANNOTATION, ""))
+def _is_older(fleet: Object, held: Object) -> bool:
+    """Whether this is news of a fleet that was there before the one that is held."""
+    if fleet["metadata"]["uid"] == held["metadata"]["uid"]:
+        return False
+    one, other = (str(each["metadata"].get("resourceVersion", "")) for each in (fleet, held))
+    return one.isdigit() and other.isdigit() and int(one) < int(other)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+import math
 import secrets
 import time
 
 from wsfleet.kube.apply import difference
-from wsfleet.kube.errors import AlreadyExistsError, NotFoundError
+from wsfleet.kube.errors import AlreadyExistsError, ForbiddenError, NotFoundError
 from wsfleet.kube.kinds import REPLICASET, SECRET, kind_of, name_of
 from wsfleet.reconcile.context import Context, FleetState
+from wsfleet.reconcile.observe import Observed
+from wsfleet.reconcile.ownership import Claim, claim_on, controller_of, own_secret
 from wsfleet.reconcile.prepare import Prepared, Problem
 from wsfleet.resources import build_secret, names
 
@@ -19,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _SECRET_SECONDS = 600.0
 _MISSING_SECRET_SECONDS = 15.0
+_STARTING_SECRET_SECONDS = 15.0
 _TOKEN_BYTES = 32
 
 
@@ -27,24 +31,44 @@ async def ensure_objects(context: Context, prepared: Prepared) -> None:
     for wanted in prepared.objects:
         kind = kind_of(wanted)
         seen = context.cache.get(kind, prepared.build.namespace, name_of(wanted))
-        written = await context.applier.ensure(wanted, seen)
+        try:
+            written = await context.applier.ensure(wanted, seen)
+        except (ForbiddenError, NotFoundError) as exc:
+            if kind not in context.optional_kinds or "because it is being terminated" in exc.message:
+                raise
+            logger.info("%s/%s: %s", prepared.build.namespace, prepared.build.name, exc)
+            continue  # its CRD has gone again: no reason to leave the fleet alone
         if written is not None:
             context.cache.put(kind, written)
 
 
 def is_new(context: Context, prepared: Prepared) -> bool:
-    """Whether an object of the fleet is yet to be made; before that, the fleet itself is asked for."""
-    namespace = prepared.build.namespace
-    return any(
-        context.cache.get(kind_of(wanted), namespace, name_of(wanted)) is None for wanted in prepared.objects
-    )
+    """Whether an object of the fleet is yet to be made or to be taken over.
+
+    Before that, the fleet itself is asked for, and the names are looked at.
+    """
+    namespace, name, uid = prepared.build.namespace, prepared.build.name, prepared.build.uid
+    wanted = [(kind_of(one), name_of(one)) for one in prepared.objects]
+    present = [
+        context.cache.get(kind, namespace, called)
+        for kind, called in wanted
+        if kind not in context.optional_kinds
+    ]
+    sets = context.cache.replicasets((namespace, name))
+    present += [one for one in sets if claim_on(one, name, uid) is not Claim.TAKEN]
+    return any(one is None or (controller_of(one) or {}).get("uid") != uid for one in present)
 
 
 async def ensure_token(context: Context, state: FleetState, prepared: Prepared) -> None:
     """Read the Secret with the admin tokens, and create it where it is missing.
 
-    Secrets are neither listed nor watched: it is read again each ten minutes, and when a node
-    refuses the token.
+    The first line is used; nodes take every line, so that a new one can be put before the old.
+    Secrets are neither listed nor watched: it is read again each ten minutes, when a node refuses
+    the token, and while pods wait to start, which they don't without it.
+
+    Raises:
+        NameTakenError: a Secret of that name is somebody else's.
+        LeftoverError: it is an earlier fleet's.
     """
     if state.token and time.monotonic() - state.secret_seen_at < _SECRET_SECONDS:
         return
@@ -58,6 +82,7 @@ async def ensure_token(context: Context, state: FleetState, prepared: Prepared) 
             secret = await context.client.create(wanted)
         except AlreadyExistsError:
             secret = await context.client.get(SECRET, namespace, name)
+    await own_secret(context, prepared, secret)
     token = _first_token(secret.get("data") or {})
     if not token:
         # Somebody emptied it: a token that nobody knows protects nothing that can't be had by a new one.
@@ -66,6 +91,13 @@ async def ensure_token(context: Context, state: FleetState, prepared: Prepared) 
         secret = await context.client.merge_patch(SECRET, namespace, name, {"data": wanted["data"]})
         token = _first_token(secret["data"])
     state.token, state.secret_seen_at = token, time.monotonic()
+
+
+def recheck_token(state: FleetState, seen: Observed) -> None:
+    """Read the Secret soon again where pods wait to start: somebody may have deleted it."""
+    waiting = any(pod.pending and not pod.unschedulable for pod in seen.active)
+    if waiting and time.monotonic() - state.secret_seen_at > _STARTING_SECRET_SECONDS:
+        state.secret_seen_at = -math.inf
 
 
 def _first_token(data: dict[str, str]) -> str:
@@ -108,7 +140,7 @@ async def ensure_template(context: Context, state: FleetState, prepared: Prepare
     seen = context.cache.get(REPLICASET, prepared.build.namespace, name)
     if seen is None:
         return
-    version = (prepared.shape, seen["metadata"]["resourceVersion"], id(prepared))
+    version = (prepared.shape, seen["metadata"]["resourceVersion"], state.prepared_for)
     if state.template_compared == version:
         return
     state.template_compared = version

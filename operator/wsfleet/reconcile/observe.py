@@ -10,6 +10,7 @@ from wsfleet.kube.cache import Cache
 from wsfleet.kube.kinds import Object, name_of
 from wsfleet.kube.reflector import Key
 from wsfleet.reconcile.context import Context, FleetState
+from wsfleet.reconcile.ownership import controller_of, foreign_sets
 from wsfleet.resources import names
 from wsfleet.scaling import NodeSample, Phase, SetView, drain_state
 from wsfleet.scrape import NodeFigures, Target
@@ -44,19 +45,24 @@ class Observed:
 
 async def observe(context: Context, fleet: Key, state: FleetState) -> Observed:
     """Scrape the nodes and put together what is known of the fleet now."""
-    pods = _pods_of(context.cache, fleet)
+    foreign = foreign_sets(context, fleet, state.uid)
+    pods = _pods_of(context.cache, fleet, foreign)
     targets = {target.uid: target for target in _targets(pods)}
     began = time.monotonic()
     fresh = await context.admin.scrape(list(targets.values()))
     context.metrics.scrapes.observe(time.monotonic() - began)
     context.metrics.missing.inc(len(targets) - len(fresh))
     # The scrape took time: look again at what the watch brought meanwhile.
-    pods = _pods_of(context.cache, fleet)
+    pods = _pods_of(context.cache, fleet, foreign)
     _remember(state, fresh, pods)
     now, monotonic = time.time(), time.monotonic()
     return Observed(
         now=now,
-        sets=tuple(set_view(one) for one in context.cache.replicasets(fleet)),
+        sets=tuple(
+            set_view(one)
+            for one in context.cache.replicasets(fleet)
+            if one["metadata"].get("uid") not in foreign
+        ),
         pods=tuple(sample_of(pod, state.figures, context.cache, now, monotonic) for pod in pods),
         raw_pods={pod["metadata"]["uid"]: pod for pod in pods},
         figures=fresh,
@@ -64,9 +70,17 @@ async def observe(context: Context, fleet: Key, state: FleetState) -> Observed:
     )
 
 
-def _pods_of(cache: Cache, fleet: Key) -> list[Object]:
-    """Pods without those that have ended: their ReplicaSet has forgotten them, and so do we."""
-    return [pod for pod in cache.pods(fleet) if pod["status"].get("phase") not in ("Succeeded", "Failed")]
+def _pods_of(cache: Cache, fleet: Key, foreign: frozenset[str]) -> list[Object]:
+    """Pods without those that have ended: their ReplicaSet has forgotten them, and so do we.
+
+    Nor do those of foreign ReplicaSets count, whatever their labels say.
+    """
+    return [
+        pod
+        for pod in cache.pods(fleet)
+        if pod["status"].get("phase") not in ("Succeeded", "Failed")
+        and (controller_of(pod) or {}).get("uid") not in foreign
+    ]
 
 
 def _targets(pods: Iterable[Object]) -> Iterable[Target]:
@@ -117,6 +131,8 @@ def sample_of(
         unschedulable=conditions.get("PodScheduled", {}).get("reason") == "Unschedulable",
         ready=is_ready,
         ready_seconds=_age(ready.get("lastTransitionTime"), now) if is_ready else None,
+        # Not its age: a pod that was ready for days and stumbles has not missed any deadline.
+        unready_seconds=None if is_ready else _age(ready.get("lastTransitionTime"), now),
         serving=labels.get(names.SERVING_LABEL) == names.SERVING,
         drain=drain_state(figures.drain_state) if figures else None,
         cordoned=_cordoned(cache, machine),

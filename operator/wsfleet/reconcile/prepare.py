@@ -28,6 +28,7 @@ from wsfleet.resources import (
     settings_hash,
     shape_hash,
 )
+from wsfleet.resources.context import PROMETHEUS, Peer
 from wsfleet.scaling import RolloutPolicy, ScalingPolicy
 from wsfleet.scaling.from_spec import policy_from_spec, rollout_policy_from_spec
 from wsfleet.sizing import SizingError, make_plan
@@ -80,7 +81,12 @@ def fingerprint(fleet: Mapping[str, Any], image: str) -> object:
 
 
 def prepare(
-    fleet: Mapping[str, Any], image: str, operator_namespace: str, optional: frozenset[Kind]
+    fleet: Mapping[str, Any],
+    image: str,
+    operator_namespace: str,
+    optional: frozenset[Kind],
+    *,
+    admin_peers: tuple[Peer, ...] = (PROMETHEUS,),
 ) -> Prepared | Problem:
     """Check, size and build a fleet."""
     # Not parsed: a status of another release must not make a good spec unreadable.
@@ -94,7 +100,9 @@ def prepare(
         plan = make_plan(inputs, overrides)
     except SizingError as error:
         return Problem("SizingFailed", str(error))
-    build = BuildContext.of(parsed, plan, image, operator_namespace=operator_namespace)
+    build = BuildContext.of(
+        parsed, plan, image, operator_namespace=operator_namespace, admin_peers=admin_peers
+    )
     shape = shape_hash(build)
     objects = [build_configmap(build), build_service(build), build_pdb(build), build_networkpolicy(build)]
     if PODMONITOR in optional:

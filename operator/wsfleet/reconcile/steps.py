@@ -14,6 +14,7 @@ from wsfleet.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
 from wsfleet.kube.kinds import POD, REPLICASET, Object
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.observe import Observed
+from wsfleet.reconcile.ownership import check_claim
 from wsfleet.reconcile.prepare import Prepared
 from wsfleet.resources import build_replicaset, names
 from wsfleet.scaling import (
@@ -65,8 +66,9 @@ class Actor:
         try:
             return await way(step)
         except (ConflictError, NotFoundError, AlreadyExistsError) as exc:
+            # Whatever has moved comes by the watch and brings the next look.
             logger.info("%s/%s: the world has moved on: %s", self._namespace, self._name, exc)
-            return True
+            return False
 
     async def steer(self, change: LabelChange) -> bool:
         """Give or take a pod's serving label; whether it was done."""
@@ -84,7 +86,13 @@ class Actor:
             return False
         self._log(f"create ReplicaSet of shape {step.shape}: {step.reason}")
         wanted = build_replicaset(self._prepared.build, step.replicas)
-        self._context.cache.put(REPLICASET, await self._context.client.create(wanted))
+        try:
+            made = await self._context.client.create(wanted)
+        except AlreadyExistsError:
+            there = await self._context.client.get(REPLICASET, self._namespace, wanted["metadata"]["name"])
+            check_claim(there, self._prepared)
+            raise
+        self._context.cache.put(REPLICASET, made)
         self._event("Rollout" if self._seen.sets else "Create", "CreatedSet", step.reason)
         return True
 
@@ -139,7 +147,11 @@ class Actor:
 
     async def _delete_set(self, step: DeleteSet) -> bool:
         self._log(f"delete ReplicaSet {step.set_name}: {step.reason}")
-        await self._context.client.delete(REPLICASET, self._namespace, step.set_name)
+        # As it was looked at: empty. One that has been given replicas since has a later version.
+        version = next(one.resource_version for one in self._seen.sets if one.name == step.set_name)
+        await self._context.client.delete(
+            REPLICASET, self._namespace, step.set_name, resource_version=version
+        )
         return True
 
     async def _patch_pod(self, uid: str, pod: str, metadata: Object) -> None:

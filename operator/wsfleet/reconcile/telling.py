@@ -7,11 +7,11 @@ import math
 import time
 from typing import Any
 
-from wsfleet.kube.errors import KubeError
+from wsfleet.kube.errors import ConflictError, KubeError, NotFoundError, UnavailableError
 from wsfleet.kube.kinds import WSFLEET, Object, name_of, namespace_of
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.document import problem_document
-from wsfleet.reconcile.findings import problem_findings
+from wsfleet.reconcile.findings import feed_finding, problem_findings, ready_finding
 from wsfleet.reconcile.observe import Observed
 from wsfleet.reconcile.prepare import Problem
 from wsfleet.status import merge_conditions, seconds_until_write
@@ -22,10 +22,18 @@ logger = logging.getLogger(__name__)
 async def tell(context: Context, fleet: Object, state: FleetState, new: dict[str, Any]) -> float | None:
     """Write the status if it is due; seconds until it will be, None if there is nothing more to say."""
     new = {name: value for name, value in new.items() if value is not None}
-    since = time.monotonic() - state.written_at
-    wait = seconds_until_write(state.status, new, since, state.jitter)
-    if wait > 0:
-        return wait if wait < math.inf else None
+    async with state.writing:
+        since = time.monotonic() - state.written_at
+        wait = seconds_until_write(state.status, new, since, state.jitter)
+        if wait > 0:
+            return wait if wait < math.inf else None
+        await _write(context, fleet, new)
+        state.status, state.written_at = new, time.monotonic()
+    context.metrics.status_writes.inc()
+    return None
+
+
+async def _write(context: Context, fleet: Object, new: dict[str, Any]) -> None:
     metadata = fleet["metadata"]
     body = {
         "apiVersion": WSFLEET.api_version,
@@ -35,16 +43,18 @@ async def tell(context: Context, fleet: Object, state: FleetState, new: dict[str
         "status": new,
     }
     await context.client.apply(body, subresource="status")
-    state.status, state.written_at = new, time.monotonic()
-    context.metrics.status_writes.inc()
-    return None
 
 
 async def tell_problem(
     context: Context, fleet: Object, state: FleetState, seen: Observed, problem: Problem
 ) -> float | None:
     """Condition and event; running pods stay as they are until the spec changes."""
-    findings = problem_findings(problem.reason, problem.message, stalled=True)
+    wanted = int(state.status.get("desiredReplicas") or 0)
+    findings = [
+        *problem_findings(problem.reason, problem.message, stalled=True),
+        ready_finding(seen, wanted, state.status),
+        feed_finding(seen),
+    ]
     new = problem_document(name_of(fleet), _generation(fleet), seen, findings, state.status)
     context.events.warning(fleet, problem.reason, "Reconcile", problem.message)
     return await tell(context, fleet, state, new)
@@ -53,6 +63,8 @@ async def tell_problem(
 async def show_failure(context: Context, fleet: Object, state: FleetState, exc: Exception) -> None:
     """A look that raised, in the fleet's conditions."""
     findings = problem_findings(type(exc).__name__, str(exc) or type(exc).__name__, stalled=False)
+    if not isinstance(exc, UnavailableError | ConflictError | NotFoundError):
+        context.events.warning(fleet, type(exc).__name__, "Reconcile", str(exc) or type(exc).__name__)
     before = state.status.get("conditions") or ()
     conditions = merge_conditions(before, findings, time.time(), _generation(fleet))
     try:

@@ -98,6 +98,16 @@ def test_a_bad_option_is_named() -> None:
         OperatorOptions.from_env({"WSFLEET_TICK_SECONDS": "soon"})
 
 
+def test_peers_of_the_admin_port_are_a_json_list() -> None:
+    peer = {"podSelector": {"matchLabels": {"app": "victoria"}}}
+    options = OperatorOptions.from_env({"WSFLEET_ADMIN_PEERS": json.dumps([peer])})
+    assert options.admin_peers == (peer,)
+    assert OperatorOptions.from_env({"WSFLEET_ADMIN_PEERS": "[]"}).admin_peers == ()
+    for wrong in ("{}", "[1]", "prometheus", '[{"podSelectors": {}}]'):
+        with pytest.raises(OptionsError, match=r"WSFLEET_ADMIN_PEERS=.*must be a JSON list of objects with"):
+            OperatorOptions.from_env({"WSFLEET_ADMIN_PEERS": wrong})
+
+
 def test_an_installed_schema_that_is_ours_lacks_nothing_and_an_older_one_is_named() -> None:
     schema: dict[str, Any] = build_crd()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     assert lacking(schema, schema) == []

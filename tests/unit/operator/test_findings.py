@@ -16,10 +16,13 @@ from wsfleet.reconcile.findings import (
     waits_in_vain,
 )
 from wsfleet.reconcile.observe import Observed
+from wsfleet.reconcile.stream import stream_finding
 from wsfleet.scaling import Decision, Idle, NodeSample, Stalled, Trigger
 from wsfleet.scrape import NodeFigures
 from wsfleet.status import merge_conditions
+from wsnode.config import Settings
 
+STREAM = stream_finding(Settings(), [])
 WAS_READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
 
@@ -86,12 +89,31 @@ def test_a_pod_that_waits_in_vain_says_why(raw: dict[str, Any], words: str) -> N
     assert waits_in_vain(seen(pod, **raw), pod) == words
 
 
-def test_an_unschedulable_pod_says_what_the_scheduler_says() -> None:
+def test_an_unschedulable_pod_says_what_the_scheduler_says_and_which_number_to_change() -> None:
     pod = node("a", ready=False, unschedulable=True)
     conditions = [{"type": "PodScheduled", "message": "0/1 nodes are available: 1 Insufficient memory."}]
     found = degraded_finding(seen(pod, conditions=conditions), Idle())
-    assert (found.status, found.reason) == ("True", "PodsFailing")
-    assert "1 Insufficient memory" in found.message
+    assert (found.status, found.reason) == ("True", "Unschedulable")
+    assert found.message == (
+        "no Kubernetes node takes 1 of 1 pods; odin-a: 0/1 nodes are available: 1 Insufficient memory. "
+        "Add machines, or lower spec.template.resources.requests"
+    )
+
+
+def test_no_machine_being_large_enough_is_said_before_a_pod_waits_and_not_of_a_full_fleet() -> None:
+    found = degraded_finding(seen(), Idle(), 1, "too large")
+    assert (found.status, found.reason, found.message) == ("True", "NoMachineFits", "too large")
+    waiting = node("a", ready=False, unschedulable=True)
+    assert degraded_finding(seen(waiting), Idle(), 1, "too large").reason == "NoMachineFits"
+    assert degraded_finding(seen(node("a")), Idle(), 1, "too large").status == "False"
+
+
+def test_a_stream_that_no_node_can_use_is_told_with_the_cause() -> None:
+    problem = "stream ODIN_TOKENS has storage memory, file is needed"
+    figures = {"a": NodeFigures(taken=0, feed_connected=False, feed_problem=problem)}
+    found = feed_finding(seen(node("a", ready=False), figures=figures))
+    assert (found.status, found.reason) == ("False", "StreamUnusable")
+    assert found.message == f"1 of 1 nodes can't use the stream; odin-a: {problem}"
 
 
 def test_refused_settings_and_a_stalled_rollout_degrade() -> None:
@@ -102,7 +124,7 @@ def test_refused_settings_and_a_stalled_rollout_degrade() -> None:
 
 
 def test_every_condition_type_is_told_once() -> None:
-    found = all_findings(seen(node("a")), decision(1), Idle(), {}, ())
+    found = all_findings(seen(node("a")), decision(1), Idle(), {}, STREAM)
     types = sorted(finding.type for finding in found)
     assert types == [
         "Degraded",
@@ -113,18 +135,21 @@ def test_every_condition_type_is_told_once() -> None:
         "ScalingActive",
         "ScalingLimited",
         "Stalled",
+        "StreamDiffers",
     ]
-    assert len(merge_conditions([], found, 1000.0, 1)) == 8
+    assert len(merge_conditions([], found, 1000.0, 1)) == 9
 
 
 def test_the_phase_is_the_most_urgent() -> None:
     fine = seen(node("a"))
-    findings = all_findings(fine, decision(1), Idle(), {}, ())
+    findings = all_findings(fine, decision(1), Idle(), {}, STREAM)
     assert phase_of(findings, fine, decision(1), rolling=False) == "Running"
     assert phase_of(findings, fine, decision(1), rolling=True) == "RollingOut"
     assert phase_of(findings, fine, decision(2), rolling=False) == "Scaling"
     none = seen()
-    assert phase_of(all_findings(none, decision(1), Idle(), {}, ()), none, decision(1), False) == "Pending"
+    assert (
+        phase_of(all_findings(none, decision(1), Idle(), {}, STREAM), none, decision(1), False) == "Pending"
+    )
     bad = problem_findings("InvalidSpec", "spec.x: no", stalled=True)
     assert phase_of(bad, fine, decision(1), False) == "Degraded"
 

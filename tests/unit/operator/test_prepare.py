@@ -100,3 +100,11 @@ def test_annotations_pause(text: str, paused: bool) -> None:
         "paused_scale_in": paused,
         "paused_scale_out": False,
     }
+
+
+def test_who_else_may_reach_the_admin_port_is_the_installers_choice() -> None:
+    peer = {"podSelector": {"matchLabels": {"app": "victoria"}}}
+    found = prepare(fleet_document(), IMAGE, "wsfleet-system", frozenset(), admin_peers=(peer,))
+    assert isinstance(found, Prepared)
+    policy = next(one for one in found.objects if one["kind"] == "NetworkPolicy")
+    assert policy["spec"]["ingress"][1]["from"][1:] == [peer]

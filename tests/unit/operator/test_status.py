@@ -45,7 +45,7 @@ def test_a_flipped_condition_is_news_and_its_message_is_not() -> None:
     flipped = merge_conditions(old["conditions"], [Finding.of("Ready", False, "NoNodes")], 1010.0, 1)
     assert wait(old, status(conditions=flipped), since=1.0) == 0
     other_words = merge_conditions(
-        old["conditions"], [Finding.of("Ready", True, "AllNodesReady", "3 of 3 nodes are ready")], 1010.0, 1
+        old["conditions"], [Finding.of("Ready", True, "AllNodesReady", "2 of 2 nodes run")], 1010.0, 1
     )
     assert wait(old, status(conditions=other_words), since=1.0) == 14.0
 
@@ -90,3 +90,11 @@ def test_moments_survive_writing_and_reading(seconds: int) -> None:
 def test_a_moment_that_is_none_is_none() -> None:
     assert epoch_seconds(None) is None
     assert epoch_seconds("yesterday") is None
+
+
+def test_numbers_within_a_text_move_with_every_look_and_say_nothing_new() -> None:
+    before = [Finding.of("ScalingActive", True, "FiguresComplete", "1,234 connections need 1 node")]
+    after = [Finding.of("ScalingActive", True, "FiguresComplete", "1,301.5 connections need 1 node")]
+    old = status(conditions=merge_conditions([], before, 1000.0, 1))
+    new = status(conditions=merge_conditions(old["conditions"], after, 1010.0, 1))
+    assert wait(old, new, since=1.0) == 59.0
