@@ -75,11 +75,11 @@ def test_the_operator_gets_just_the_rights_it_uses() -> None:
     owned = ["create", "get", "list", "patch", "watch"]
     assert rights == {
         ("wsfleet.io", "wsfleets"): ["get", "list", "watch"],
-        ("wsfleet.io", "wsfleets/status"): ["get", "patch"],
+        ("wsfleet.io", "wsfleets/status"): ["patch"],
         ("wsfleet.io", "wsfleets/finalizers"): ["update"],
         ("apps", "replicasets"): ["create", "delete", "get", "list", "patch", "watch"],
-        ("apps", "replicasets/scale"): ["get", "patch", "update"],
-        ("", "pods"): ["get", "list", "patch", "watch"],
+        ("apps", "replicasets/scale"): ["update"],
+        ("", "pods"): ["list", "patch", "watch"],
         ("", "services"): owned,
         ("", "configmaps"): owned,
         ("", "secrets"): ["create", "get", "patch"],
@@ -87,8 +87,8 @@ def test_the_operator_gets_just_the_rights_it_uses() -> None:
         ("networking.k8s.io", "networkpolicies"): owned,
         ("monitoring.coreos.com", "podmonitors"): owned,
         ("monitoring.coreos.com", "prometheusrules"): owned,
-        ("events.k8s.io", "events"): ["create", "patch"],
-        ("", "nodes"): ["get", "list", "watch"],
+        ("events.k8s.io", "events"): ["create"],
+        ("", "nodes"): ["list", "watch"],
     }
 
 
