@@ -7,6 +7,8 @@ timers and no daemons, whose state would live and die with kopf's view of an obj
 from __future__ import annotations
 
 import datetime as dt
+import random
+from collections.abc import Iterator
 from typing import Any
 
 import kopf
@@ -30,12 +32,7 @@ def build_registry(operator: Operator) -> kopf.OperatorRegistry:
     @kopf.on.startup(registry=registry)
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         configure(settings)
-        try:
-            await operator.start()
-        except Exception as exc:
-            # kopf would try again in a minute, beside what this attempt has started.
-            await operator.stop()
-            raise kopf.PermanentError(f"the operator can't start: {exc}") from exc
+        await start_once(operator)
 
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
@@ -55,6 +52,32 @@ def build_registry(operator: Operator) -> kopf.OperatorRegistry:
     return registry
 
 
+async def start_once(operator: Operator) -> None:
+    """Start, or end the process: kopf would try again in a minute, beside what is already running.
+
+    Raises:
+        kopf.PermanentError: the start failed; all that it began is ended.
+    """
+    try:
+        await operator.start()
+    except Exception as exc:
+        await operator.stop()
+        raise kopf.PermanentError(f"the operator can't start: {exc}") from exc
+
+
+class Backoffs:
+    """Pauses between kopf's attempts at a request, without end.
+
+    After the last one kopf ends the whole operator: for one namespace whose Role is missing, or an
+    API server that is away for a minute, all other fleets would be left alone.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (1, 2, 4, 8, 16)
+        while True:
+            yield random.uniform(20, 40)
+
+
 def configure(settings: kopf.OperatorSettings) -> None:
     """kopf's own settings: no events, no peering, no scanning (which would need rights on CRDs)."""
     settings.posting.enabled = False
@@ -65,6 +88,7 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.watching.connect_timeout = 5
     settings.networking.connect_timeout = 5
     settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = Backoffs()
     settings.process.ultimate_exiting_timeout = 20
 
 

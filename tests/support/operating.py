@@ -57,11 +57,15 @@ class OperatorProcess:
 def run_operator(
     cluster: Client, namespace: str, folder: Path, port: int, **variables: str
 ) -> Iterator[OperatorProcess]:
-    """Run the operator for one namespace; it watches when this returns, and is gone at the end."""
+    """Run the operator for one namespace (empty: for those that the variables name).
+
+    It watches when this returns, and is gone at the end.
+    """
     log_file = folder / f"operator-{port}-{time.monotonic_ns()}.log"
     argv = [
         *(sys.executable, "-c", "from wsfleet.cli import main; main()", "operator"),
-        *("--namespace", namespace, "--kubeconfig", str(cluster.kubeconfig)),
+        *(("--namespace", namespace) if namespace else ()),
+        *("--kubeconfig", str(cluster.kubeconfig)),
         *("--node-image", cluster.images["wsnode"]),
         *("--metrics-port", str(port), "--liveness", f"http://127.0.0.1:{port + 1}/healthz"),
     ]

@@ -34,7 +34,8 @@ SERVICE = {
 
 
 def get(lab: Client, namespace: str, what: str) -> dict[str, Any]:
-    return lab.kubectl_json("get", what, "--namespace", namespace)
+    found: dict[str, Any] = lab.kubectl_json("get", what, "--namespace", namespace)
+    return found
 
 
 def test_a_service_of_somebody_else_is_left_alone_and_the_fleet_says_so(

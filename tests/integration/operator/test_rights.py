@@ -52,6 +52,19 @@ def test_a_namespaced_install_runs_with_the_charts_role_and_nothing_else(
     assert not allowed(account, "update", "wsfleets", namespace)
 
 
+def test_a_namespace_that_may_not_be_read_keeps_no_other_waiting(
+    lab: Client, namespace: str, tmp_path: Path
+) -> None:
+    account = account_of_chart(lab, namespace, tmp_path)
+    # As after the deletion of a namespace that the release still names: its Role is gone with it.
+    names = {"namespaces": f"{namespace},default", "admin_via_proxy": "false"}
+    with run_operator(account, "", tmp_path, free_port(), **names) as operator:
+        lab.apply(wsfleet("odin", replicas=0), namespace=namespace)
+        assert settled(lab, namespace)["phase"] == "Running"
+        assert "forbidden" in operator.log()
+        assert operator.process.poll() is None
+
+
 def allowed(account: Client, verb: str, resource: str, namespace: str) -> bool:
     answer = account.kubectl("auth", "can-i", verb, resource, "--namespace", namespace, check=False)
     return answer.strip() == "yes"
