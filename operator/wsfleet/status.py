@@ -25,7 +25,7 @@ _MOVED_CPU_POINTS = 5.0  # of an idle node's 0.5 % CPU 5 % would be noise
 
 _FIGURES = ("connections", "capacity", "cpuPercent")
 _ROUTINE = ("memory",)
-_MESSAGE_LENGTH = 1024
+MESSAGE_LENGTH = 1024
 _NUMBER = re.compile(r"\d[\d.,]*")
 
 
@@ -74,7 +74,7 @@ def merge_conditions(
             "type": finding.type,
             "status": finding.status,
             "reason": finding.reason,
-            "message": finding.message[:_MESSAGE_LENGTH],
+            "message": finding.message[:MESSAGE_LENGTH],
             "lastTransitionTime": rfc3339(now) if flipped else old["lastTransitionTime"],
             "observedGeneration": generation,
         }

@@ -41,6 +41,7 @@ def operator(
     from wsfleet.kube.login import Login, LoginError
     from wsfleet.logs import configure_logging
     from wsfleet.options import OperatorOptions, OptionsError
+    from wsfleet.scrape import raise_descriptor_limit
 
     login = Login(kubeconfig=kubeconfig, context=context)
     # Pod addresses are seldom reachable from outside; where they are, the variable says so.
@@ -61,6 +62,7 @@ def operator(
             print(problem, file=sys.stderr)
         raise typer.Exit(2) from error
     configure_logging(options.log_level, options.log_format)
+    raise_descriptor_limit()
     try:
         asyncio.run(login.configuration())
     except LoginError as error:

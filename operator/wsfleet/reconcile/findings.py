@@ -82,7 +82,7 @@ def feed_finding(seen: Observed) -> Finding:
 def degraded_finding(seen: Observed, step: Step, desired: int = 0, no_room: str = "") -> Finding:
     """Pods that will not come up by waiting, settings that a node refused, a rollout that stands still."""
     homeless = [pod for pod in seen.active if pod.unschedulable]
-    if no_room and (homeless or len(seen.active) < desired):
+    if no_room and (len(seen.active) < desired or any(pod.machine is None for pod in seen.active)):
         return Finding.of("Degraded", True, "NoMachineFits", no_room)
     if homeless:
         why = _scheduler_says(seen, homeless[0])
@@ -91,6 +91,8 @@ def degraded_finding(seen: Observed, step: Step, desired: int = 0, no_room: str 
             f"Add machines, or lower {REQUESTS_FIELD}"
         )
         return Finding.of("Degraded", True, "Unschedulable", text)
+    if seen.refusals:
+        return Finding.of("Degraded", True, "PodsRefused", f"pods can't be made; {seen.refusals[0]}")
     stuck = {pod.name: why for pod in seen.active if (why := waits_in_vain(seen, pod))}
     if stuck:
         name, why = sorted(stuck.items())[0]

@@ -83,13 +83,13 @@ async def ensure_token(context: Context, state: FleetState, prepared: Prepared) 
         except AlreadyExistsError:
             secret = await context.client.get(SECRET, namespace, name)
     await own_secret(context, prepared, secret)
-    token = _first_token(secret.get("data") or {})
+    token = first_token(secret.get("data") or {})
     if not token:
         # Somebody emptied it: a token that nobody knows protects nothing that can't be had by a new one.
         logger.warning("%s/%s: the Secret has no token: writing a new one", namespace, name)
         wanted = build_secret(prepared.build, [secrets.token_urlsafe(_TOKEN_BYTES)])
         secret = await context.client.merge_patch(SECRET, namespace, name, {"data": wanted["data"]})
-        token = _first_token(secret["data"])
+        token = first_token(secret["data"])
     state.token, state.secret_seen_at = token, time.monotonic()
 
 
@@ -100,7 +100,8 @@ def recheck_token(state: FleetState, seen: Observed) -> None:
         state.secret_seen_at = -math.inf
 
 
-def _first_token(data: dict[str, str]) -> str:
+def first_token(data: dict[str, str]) -> str:
+    """The token of a Secret's data that the operator uses, empty where there is none."""
     try:
         text = base64.b64decode(data.get(names.TOKENS_KEY, "")).decode()
     except (binascii.Error, UnicodeDecodeError):

@@ -33,6 +33,8 @@ class Observed:
     """Fresh figures by pod UID."""
     targets: dict[str, Target]
     """Nodes that can be talked to, by pod UID."""
+    refusals: tuple[str, ...] = ()
+    """Why ReplicaSets can't make their pods: a quota, an admission."""
 
     @property
     def active(self) -> list[NodeSample]:
@@ -56,13 +58,11 @@ async def observe(context: Context, fleet: Key, state: FleetState) -> Observed:
     pods = _pods_of(context.cache, fleet, foreign)
     _remember(state, fresh, pods)
     now, monotonic = time.time(), time.monotonic()
+    sets = [one for one in context.cache.replicasets(fleet) if one["metadata"].get("uid") not in foreign]
     return Observed(
         now=now,
-        sets=tuple(
-            set_view(one)
-            for one in context.cache.replicasets(fleet)
-            if one["metadata"].get("uid") not in foreign
-        ),
+        sets=tuple(set_view(one) for one in sets),
+        refusals=tuple(why for one in sets if (why := _refusal(one))),
         pods=tuple(sample_of(pod, state.figures, context.cache, now, monotonic) for pod in pods),
         raw_pods={pod["metadata"]["uid"]: pod for pod in pods},
         figures=fresh,
@@ -95,6 +95,14 @@ def _remember(state: FleetState, fresh: dict[str, NodeFigures], pods: list[Objec
     oldest = time.monotonic() - _FORGET_SECONDS
     kept = {uid: old for uid, old in state.figures.items() if uid in alive and old.taken > oldest}
     state.figures = kept | fresh
+
+
+def _refusal(replicaset: Object) -> str:
+    """Why the controller can't make this set's pods, in the API server's words; empty if it can."""
+    for one in (replicaset.get("status") or {}).get("conditions") or ():
+        if one.get("type") == "ReplicaFailure" and one.get("status") == "True":
+            return f"{name_of(replicaset)}: {one.get('message') or one.get('reason') or 'no cause given'}"
+    return ""
 
 
 def set_view(replicaset: Object) -> SetView:

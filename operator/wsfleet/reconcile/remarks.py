@@ -21,7 +21,7 @@ _TEXTS = {
         "(kubectl scale does it)"
     ),
 }
-_WARNED_CONDITIONS = ("NoMachineFits", "Unschedulable", "PodsFailing", "SettingsRefused")
+_WARNED_CONDITIONS = ("NoMachineFits", "Unschedulable", "PodsRefused", "PodsFailing", "SettingsRefused")
 
 
 def remarks_on(spec: dict[str, Any]) -> set[str]:

@@ -14,7 +14,7 @@ from wsfleet.reconcile.document import problem_document
 from wsfleet.reconcile.findings import feed_finding, problem_findings, ready_finding
 from wsfleet.reconcile.observe import Observed
 from wsfleet.reconcile.prepare import Problem
-from wsfleet.status import merge_conditions, seconds_until_write
+from wsfleet.status import MESSAGE_LENGTH, merge_conditions, seconds_until_write
 
 logger = logging.getLogger(__name__)
 
@@ -56,15 +56,18 @@ async def tell_problem(
         feed_finding(seen),
     ]
     new = problem_document(name_of(fleet), _generation(fleet), seen, findings, state.status)
-    context.events.warning(fleet, problem.reason, "Reconcile", problem.message)
+    if not _said(state, problem.reason, problem.message):
+        context.events.warning(fleet, problem.reason, "Reconcile", problem.message)
     return await tell(context, fleet, state, new)
 
 
 async def show_failure(context: Context, fleet: Object, state: FleetState, exc: Exception) -> None:
     """A look that raised, in the fleet's conditions."""
-    findings = problem_findings(type(exc).__name__, str(exc) or type(exc).__name__, stalled=False)
-    if not isinstance(exc, UnavailableError | ConflictError | NotFoundError):
-        context.events.warning(fleet, type(exc).__name__, "Reconcile", str(exc) or type(exc).__name__)
+    text = str(exc) or type(exc).__name__
+    passing = isinstance(exc, UnavailableError | ConflictError | NotFoundError)
+    if not passing and not _said(state, type(exc).__name__, text):
+        context.events.warning(fleet, type(exc).__name__, "Reconcile", text)
+    findings = problem_findings(type(exc).__name__, text, stalled=False)
     before = state.status.get("conditions") or ()
     conditions = merge_conditions(before, findings, time.time(), _generation(fleet))
     try:
@@ -73,6 +76,14 @@ async def show_failure(context: Context, fleet: Object, state: FleetState, exc: 
         logger.warning(
             "%s/%s: the failure could not be shown: %s", namespace_of(fleet), name_of(fleet), error
         )
+
+
+def _said(state: FleetState, reason: str, message: str) -> bool:
+    """Whether the status tells this already: then an event has, too, if by an operator before this one."""
+    conditions = state.status.get("conditions") or ()
+    degraded: dict[str, Any] = next((one for one in conditions if one.get("type") == "Degraded"), {})
+    told = (degraded.get("status"), degraded.get("reason"), degraded.get("message"))
+    return told == ("True", reason, message[:MESSAGE_LENGTH])
 
 
 def _generation(fleet: Object) -> int:

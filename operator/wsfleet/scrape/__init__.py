@@ -7,7 +7,14 @@ pods that hang cost their own fleet a missing sample, and other fleets nothing.
 
 from wsfleet.scrape.figures import NodeFigures, StreamFigures, parse_status
 from wsfleet.scrape.nodes import NodeAdmin
-from wsfleet.scrape.transport import DirectTransport, ProxyTransport, ScrapeError, Target, Transport
+from wsfleet.scrape.transport import (
+    DirectTransport,
+    ProxyTransport,
+    ScrapeError,
+    Target,
+    Transport,
+    raise_descriptor_limit,
+)
 
 __all__ = [
     "DirectTransport",
@@ -19,4 +26,5 @@ __all__ = [
     "Target",
     "Transport",
     "parse_status",
+    "raise_descriptor_limit",
 ]

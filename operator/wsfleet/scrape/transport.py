@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +15,7 @@ from wsfleet.kube.errors import KubeError
 
 ADMIN_PORT = 9102
 _ANSWER_BYTES = 256 * 1024
+_MOST_DESCRIPTORS = 65_536
 
 
 class ScrapeError(Exception):
@@ -91,6 +93,18 @@ class DirectTransport:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def raise_descriptor_limit() -> None:
+    """Lift RLIMIT_NOFILE to what the process may have: each node scraped holds a connection for a while.
+
+    The usual 1024 would run out at a thousand nodes, and take the API server's connections with it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class ProxyTransport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,12 +101,21 @@ def test_an_unschedulable_pod_says_what_the_scheduler_says_and_which_number_to_c
     )
 
 
+def test_pods_that_a_quota_forbids_are_told_in_its_words() -> None:
+    refused = replace(seen(), refusals=("odin-1: pods is forbidden: exceeded quota",))
+    found = degraded_finding(refused, Idle(), 1)
+    assert (found.reason, found.message) == (
+        "PodsRefused",
+        "pods can't be made; odin-1: pods is forbidden: exceeded quota",
+    )
+
+
 def test_no_machine_being_large_enough_is_said_before_a_pod_waits_and_not_of_a_full_fleet() -> None:
     found = degraded_finding(seen(), Idle(), 1, "too large")
     assert (found.status, found.reason, found.message) == ("True", "NoMachineFits", "too large")
     waiting = node("a", ready=False, unschedulable=True)
     assert degraded_finding(seen(waiting), Idle(), 1, "too large").reason == "NoMachineFits"
-    assert degraded_finding(seen(node("a")), Idle(), 1, "too large").status == "False"
+    assert degraded_finding(seen(node("a", machine="m")), Idle(), 1, "too large").status == "False"
 
 
 def test_a_stream_that_no_node_can_use_is_told_with_the_cause() -> None:
