@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -169,6 +170,56 @@ def test_kubectl_scale_brings_a_node_up_and_down_by_draining_it(release: Client,
         lambda: status_of(release, "odin", namespace).get("phase") == "Running",
         40,
     )
+
+
+@pytest.mark.timeout(400)
+def test_tokens_are_exchanged_while_the_fleet_runs(release: Client, namespace: str) -> None:
+    ready_fleet(release, namespace, replicas=2)
+    where = ("--namespace", namespace)
+    secret = release.kubectl_json("get", "secret", "odin-admin", *where)
+    old = base64.b64decode(secret["data"]["tokens"]).decode()
+
+    def write(tokens: str) -> None:
+        data = {"data": {"tokens": base64.b64encode(tokens.encode()).decode()}}
+        release.kubectl("patch", "secret", "odin-admin", *where, "--type=merge", "--patch", json.dumps(data))
+
+    def down_to(nodes: int) -> None:
+        release.kubectl("scale", "wsfleet", "odin", *where, f"--replicas={nodes}")
+        release.wait(f"{nodes} nodes", lambda: len(pods(release, namespace)) == nodes, 150)
+        log = operator_log(release)
+        assert f"{namespace}/odin: PUT /drain" in log
+
+    write(f"a-new-token-of-the-user\n{old}")
+    before = pods(release, namespace)
+    down_to(1)  # with either token: both are valid
+    write("a-new-token-of-the-user\n")
+    release.kubectl("scale", "wsfleet", "odin", *where, "--replicas=2")
+    wait_condition(release, "odin", namespace, "Ready", timeout_seconds=READY_SECONDS)
+    down_to(1)
+    assert set(pods(release, namespace)) & set(before), "nothing was restarted for it"
+
+
+@pytest.mark.timeout(400)
+def test_a_stream_that_is_there_is_not_changed_and_the_fleet_says_how_to(
+    release: Client, namespace: str
+) -> None:
+    ready_fleet(release, namespace)
+    change(release, namespace, {"nats": {"stream": {"maxAge": "45s"}}})
+    status = wait_condition(release, "odin", namespace, "StreamDiffers", timeout_seconds=180)
+    message = condition(status, "StreamDiffers")["message"]
+    assert "maxAge is 30 s, not 45 s" in message
+    assert "stream edit ODIN_TOKENS --max-age=45s --dupe-window=45s" in message
+    assert condition(status, "FeedConnected")["status"] == "True"
+
+
+def test_a_fleet_for_which_no_machine_is_large_enough_says_which_number_to_change(
+    release: Client, namespace: str
+) -> None:
+    large = wsfleet("odin", instance={"cpu": "1000", "memory": "900Gi"})
+    release.apply(large, namespace=namespace)
+    found = condition(wait_condition(release, "odin", namespace, "Degraded"), "Degraded")
+    assert found["reason"] == "NoMachineFits"
+    assert "lower spec.template.resources.requests" in found["message"]
 
 
 class Knocker:
