@@ -8,7 +8,7 @@ from typing import Any
 
 from wsfleet.api.crd import build_crd
 from wsfleet.kube.apply import Applier
-from wsfleet.kube.cache import Cache
+from wsfleet.kube.cache import MOST_WATCHES, Cache
 from wsfleet.kube.client import KubeClient
 from wsfleet.kube.discovery import is_served, missing_fields
 from wsfleet.kube.errors import KubeError
@@ -44,7 +44,8 @@ class Operator:
 
     async def start(self) -> None:
         """Connect, check the CRD, fill the cache, and begin to look after fleets."""
-        client = self._client = await self.login.connect()
+        watches = MOST_WATCHES * max(1, len(self.options.namespaces))
+        client = self._client = await self.login.connect(watches)
         self.metrics.api_writes.set_function(lambda: client.writes)
         await self._wait_for_crd(client)
         optional = await _optional_kinds(client)

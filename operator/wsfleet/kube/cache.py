@@ -34,6 +34,8 @@ FLEET_LABEL = "wsfleet.io/fleet"
 STUCK_SECONDS = 180.0
 
 _WATCHED = (POD, REPLICASET, SERVICE, CONFIGMAP, PDB, NETWORKPOLICY)
+MOST_WATCHES = len(_WATCHED) + 3
+"""Of one namespace: the kinds that every fleet has, two of others, and the machines."""
 
 
 class Cache:

@@ -12,6 +12,9 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 from wsfleet.kube.client import KubeClient
 
 
+_CALLS_AT_ONCE = 100
+
+
 class LoginError(Exception):
     """No usable credentials; the message says where they were looked for."""
 
@@ -50,6 +53,8 @@ class Login:
             raise LoginError(f"no credentials for a Kubernetes cluster in {place}: {exc}") from exc
         return configuration
 
-    async def connect(self) -> KubeClient:
-        """A client; it has to be closed."""
-        return KubeClient(ApiClient(await self.configuration()))
+    async def connect(self, watches: int = 0) -> KubeClient:
+        """A client; it has to be closed. `watches` are held open beside its calls: each has a connection."""
+        configuration = await self.configuration()
+        configuration.connection_pool_maxsize = _CALLS_AT_ONCE + watches
+        return KubeClient(ApiClient(configuration))

@@ -65,6 +65,15 @@ def test_a_namespace_that_may_not_be_read_keeps_no_other_waiting(
         assert operator.process.poll() is None
 
 
+def test_the_watches_of_many_namespaces_leave_room_for_calls(
+    lab: Client, namespace: str, tmp_path: Path
+) -> None:
+    many = ",".join([namespace, *(f"wsf-absent-{number}" for number in range(20))])
+    with run_operator(lab, "", tmp_path, free_port(), namespaces=many):
+        lab.apply(wsfleet("odin", replicas=0), namespace=namespace)
+        assert settled(lab, namespace)["phase"] == "Running"
+
+
 def allowed(account: Client, verb: str, resource: str, namespace: str) -> bool:
     answer = account.kubectl("auth", "can-i", verb, resource, "--namespace", namespace, check=False)
     return answer.strip() == "yes"
