@@ -11,7 +11,6 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 
 from wsfleet.kube.client import KubeClient
 
-
 _CALLS_AT_ONCE = 100
 
 
