@@ -101,8 +101,11 @@ class Cache:
             self._of(kind, namespace_of(obj)).put(obj)
 
     def knows(self, kind: Kind, namespace: str) -> bool:
-        """Whether a kind is watched and was listed here."""
-        return kind in self._kinds and self._of(kind, namespace).synced.is_set()
+        """Whether a kind is watched here and, as far as is known, served."""
+        if kind not in self._kinds:
+            return False
+        reflector = self._of(kind, namespace)
+        return reflector.synced.is_set() and not reflector.refused
 
     def machines(self) -> list[Object]:
         """All Kubernetes nodes, as far as they may be read."""

@@ -49,6 +49,8 @@ class Reflector:
         self.synced = asyncio.Event()
         self.tried = asyncio.Event()
         """The first list is complete, or was refused for a reason that only people can mend."""
+        self.refused = False
+        """The last attempt met a missing right, or a kind that is not served (any more)."""
         self.lists = 0
         self._client = client
         self._selector = selector
@@ -103,6 +105,7 @@ class Reflector:
                 version = ""
                 logger.warning("watching %s: %s; again in %.1f s", self.kind.plural, exc, pause)
                 if isinstance(exc, ForbiddenError | NotFoundError):
+                    self.refused = True
                     self.tried.set()
             except Exception:
                 # A copy that is no longer kept current is worse than one made anew.
@@ -125,6 +128,7 @@ class Reflector:
             self._drop(key)
         for key, obj in found.items():
             self._store(key, obj)
+        self.refused = False
         self.synced.set()
         self.tried.set()
         return version

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from wsfleet.kube.errors import NotFoundError
-from wsfleet.kube.kinds import REPLICASET, WSFLEET, Kind, Object, name_of, namespace_of
+from wsfleet.kube.kinds import REPLICASET, WSFLEET, Object, name_of, namespace_of
 from wsfleet.kube.reflector import Key
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.document import status_document
@@ -172,17 +172,12 @@ class Look:
                 self._fleet,
                 image,
                 options.operator_namespace,
-                self._optional(),
+                self._context.optional_kinds,
                 admin_peers=options.admin_peers,
             )
             self._state.prepared_for = mark
             remark(self._context, self._fleet, self._state)
         return self._state.prepared
-
-    def _optional(self) -> frozenset[Kind]:
-        """Others' kinds that are there and may be read here."""
-        cache = self._context.cache
-        return frozenset(kind for kind in self._context.optional_kinds if cache.knows(kind, self._key[0]))
 
     def _decide(self, prepared: Prepared, seen: Observed) -> tuple[Decision, World]:
         world = World.of(seen.sets, seen.pods, prepared.shape, self._state.history.desired or 0)

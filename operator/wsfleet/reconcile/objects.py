@@ -30,14 +30,17 @@ async def ensure_objects(context: Context, prepared: Prepared) -> None:
     """Apply what differs: ConfigMap, Service, PodDisruptionBudget, NetworkPolicy, monitors."""
     for wanted in prepared.objects:
         kind = kind_of(wanted)
-        seen = context.cache.get(kind, prepared.build.namespace, name_of(wanted))
+        namespace, optional = prepared.build.namespace, kind in context.optional_kinds
+        if optional and not context.cache.knows(kind, namespace):
+            continue  # its CRD has gone again: no reason to leave the fleet alone
+        seen = context.cache.get(kind, namespace, name_of(wanted))
         try:
             written = await context.applier.ensure(wanted, seen)
         except (ForbiddenError, NotFoundError) as exc:
-            if kind not in context.optional_kinds or "because it is being terminated" in exc.message:
+            if not optional or "because it is being terminated" in exc.message:
                 raise
-            logger.info("%s/%s: %s", prepared.build.namespace, prepared.build.name, exc)
-            continue  # its CRD has gone again: no reason to leave the fleet alone
+            logger.info("%s/%s: %s", namespace, prepared.build.name, exc)
+            continue
         if written is not None:
             context.cache.put(kind, written)
 

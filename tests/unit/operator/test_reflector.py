@@ -157,8 +157,10 @@ async def test_a_silent_watch_is_opened_again_where_it_was(
 async def test_a_refused_list_is_tried_and_no_copy(api: Api, reflector: Reflector) -> None:
     api.refuses = True
     await asyncio.wait_for(reflector.tried.wait(), 5)
+    assert reflector.refused
     assert not reflector.synced.is_set()
     assert math.isinf(reflector.silent_seconds)
     api.refuses = False
     await asyncio.wait_for(reflector.synced.wait(), 5)
+    assert not reflector.refused
     assert reflector.silent_seconds < 5
