@@ -18,7 +18,7 @@ from tests.support.wsfleet_clients import clients, open_client, publish
 
 QUICK_DRAIN = {"delaySeconds": 2, "timeoutSeconds": 20}
 READY_SECONDS = 90
-SMALL = {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}
+SMALL = {"resources": {"requests": {"cpu": "20m", "memory": "64Mi"}}}
 """The cluster under test is one small machine, and may hold the fleet of `make up` too."""
 
 

@@ -56,6 +56,11 @@ class UnavailableError(KubeError):
     """The API server does not answer now."""
 
 
+def in_going_namespace(error: KubeError) -> bool:
+    """Whether nothing can be made since the namespace is being deleted, and what is in it with it."""
+    return isinstance(error, ForbiddenError) and "because it is being terminated" in error.message
+
+
 _BY_STATUS: dict[int, type[KubeError]] = {
     400: InvalidError,
     401: ForbiddenError,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from wsfleet.kube.client import KubeClient
-from wsfleet.kube.errors import KubeError
+from wsfleet.kube.errors import KubeError, in_going_namespace
 from wsfleet.kube.kinds import Object
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,13 @@ class EventRecorder:
         try:
             await self._client.create(event)
         except KubeError as exc:
-            logger.warning("event %s could not be posted: %s", event["reason"], exc)
+            going = in_going_namespace(exc)
+            logger.log(
+                logging.DEBUG if going else logging.WARNING,
+                "event %s could not be posted: %s",
+                event["reason"],
+                exc,
+            )
 
 
 def build_event(

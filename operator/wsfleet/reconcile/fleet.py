@@ -8,7 +8,14 @@ import math
 import time
 from collections.abc import Callable
 
-from wsfleet.kube.errors import ConflictError, ForbiddenError, KubeError, NotFoundError, UnavailableError
+from wsfleet.kube.errors import (
+    ConflictError,
+    ForbiddenError,
+    KubeError,
+    NotFoundError,
+    UnavailableError,
+    in_going_namespace,
+)
 from wsfleet.kube.kinds import Object, name_of, namespace_of
 from wsfleet.kube.reflector import Key
 from wsfleet.kube.trim import trim_metadata
@@ -102,7 +109,7 @@ class FleetReconciler:
                 state.failures = 0
                 return wait
             except ForbiddenError as exc:
-                if "because it is being terminated" not in exc.message:
+                if not in_going_namespace(exc):
                     raise
                 return None  # the namespace is going, and the fleet with it
 

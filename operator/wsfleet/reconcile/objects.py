@@ -10,7 +10,7 @@ import secrets
 import time
 
 from wsfleet.kube.apply import difference
-from wsfleet.kube.errors import AlreadyExistsError, ForbiddenError, NotFoundError
+from wsfleet.kube.errors import AlreadyExistsError, ForbiddenError, NotFoundError, in_going_namespace
 from wsfleet.kube.kinds import REPLICASET, SECRET, kind_of, name_of
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.observe import Observed
@@ -37,7 +37,7 @@ async def ensure_objects(context: Context, prepared: Prepared) -> None:
         try:
             written = await context.applier.ensure(wanted, seen)
         except (ForbiddenError, NotFoundError) as exc:
-            if not optional or "because it is being terminated" in exc.message:
+            if not optional or in_going_namespace(exc):
                 raise
             logger.info("%s/%s: %s", namespace, prepared.build.name, exc)
             continue

@@ -20,6 +20,7 @@ from wsfleet.kube.errors import (
     NotFoundError,
     UnavailableError,
     error_for,
+    in_going_namespace,
 )
 from wsfleet.kube.events import build_event
 from wsfleet.kube.kinds import NODE, POD, REPLICASET, WSFLEET
@@ -60,6 +61,14 @@ def test_two_kinds_of_conflict() -> None:
     assert isinstance(error_for("POST /x", 409, exists), AlreadyExistsError)
     other = json.dumps({"details": {"causes": [{"field": "metadata.uid"}]}}).encode()
     assert isinstance(error_for("PATCH /x", 422, other), ConflictError)
+
+
+def test_a_namespace_that_is_going_is_no_missing_right() -> None:
+    text = (
+        'events "a" is forbidden: unable to create new content in namespace b because it is being terminated'
+    )
+    assert in_going_namespace(error_for("POST /x", 403, json.dumps({"message": text}).encode()))
+    assert not in_going_namespace(error_for("POST /x", 403, b'{"message": "you may not"}'))
 
 
 def test_addresses_of_objects() -> None:
