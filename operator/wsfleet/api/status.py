@@ -19,6 +19,7 @@ CONDITION_TYPES = (
     "ScalingActive",
     "ScalingLimited",
     "FeedConnected",
+    "StreamDiffers",
     "Reconciling",
     "Stalled",
 )
