@@ -81,7 +81,8 @@ def _namespaces(cluster: Client) -> Iterator[list[str]]:
     yield names
     if names and not in_ci():
         gone = [f"namespace/{name}" for name in names]
-        cluster.kubectl("wait", "--for=delete", *gone, f"--timeout={DELETE_SECONDS}s")
+        limit = f"--timeout={DELETE_SECONDS}s"
+        cluster.kubectl("wait", "--for=delete", *gone, limit, timeout_seconds=DELETE_SECONDS + 10)
 
 
 @pytest.fixture

@@ -178,8 +178,8 @@ class Intake:
         self._links.opened(link)
         if link.address is not None:
             self._addresses[link.address] += 1
-        self._links.send(link, answer + self._greet(link, opening.query))
-        if rest:
+        # Who is gone by now is not read: its subscriptions would stay for ever.
+        if self._links.send(link, answer + self._greet(link, opening.query)) and rest:
             self._read(link, rest)
 
     def _refuse(self, link: Link, answer: bytes, reason: str) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 from wsnode.admin import AdminServer
 from wsnode.config import Settings, SettingsError
-from wsnode.config.sources import load_from_environment
+from wsnode.config.sources import Loaded, load_from_environment
 from wsnode.logs import fields
 from wsnode.node import Node
 from wsnode.version import version
-from wsnode.watch import SettingsWatch
+from wsnode.watch import SettingsChange, SettingsWatch
 
 _log = logging.getLogger(__name__)
 # After the last goodbye, for those that were refused at the door to read why.
@@ -112,10 +112,13 @@ async def _watch(node: Node, environ: Mapping[str, str]) -> None:
     try:
         loaded = load_from_environment(environ)
     except SettingsError as error:
-        # It changed for the worse since the command line read it: the watch will say the same.
-        node.settings_error = str(error)
-        return
-    node.settings_hash = loaded.file_hash
+        # It changed for the worse since the command line read it; it is watched on, for its mending.
+        node.apply(SettingsChange(None, "", str(error)))
+        loaded = Loaded(node.settings, "", {})
+    else:
+        node.settings_hash = loaded.file_hash
+        if loaded.settings != node.settings:  # it changed since the command line read it
+            node.apply(SettingsChange(loaded.settings, loaded.file_hash, None))
     async for change in SettingsWatch(path, environ, loaded).changes():
         node.apply(change)
 

@@ -8,7 +8,7 @@ from typing import Any
 from wsnode.channels import Channels
 from wsnode.counters import Counters
 from wsnode.fanout import Fanout
-from wsnode.link import CLOSING, Link
+from wsnode.link import CLOSING, OPEN, Link
 from wsnode.links import Links
 from wsnode.protocol import frames, messages
 from wsnode.protocol.messages import ClientError, Resume, Subscribe, Unsubscribe
@@ -129,6 +129,8 @@ class Sessions:
             # The round under way may still have a message for it of a channel that it has already;
             # the acknowledgement must not claim that message for itself.
             self._fanout.hasten(link)
+        if link.state != OPEN:  # hastening found it gone, or too slow: a subscription would outlive it
+            return b""
         seq = self._fanout.head()
         self._channels.subscribe(link, names)
         outcome = self._outcome(message.resume, names, seq) if message.resume else None

@@ -65,7 +65,15 @@ def install(demo: Demo) -> str:
 
 
 def apply_fleet(demo: Demo) -> str:
-    demo.client.kubectl("apply", "--namespace", FLEET_NAMESPACE, "--filename", str(SAMPLE))
+    where = ("--namespace", FLEET_NAMESPACE)
+    demo.client.kubectl("apply", *where, "--filename", str(SAMPLE))
+    pinned = demo.client.kubectl_json("get", "wsfleet", FLEET, *where).get("status", {}).get("image")
+    image = demo.client.images["wsnode"]
+    if pinned and pinned != image:
+        # A fleet stays on its image until it is asked to move: a new operator alone rolls nobody.
+        asked = f"wsfleet.io/restartedAt={image.rpartition(':')[2]}"
+        demo.client.kubectl("annotate", "wsfleet", FLEET, *where, asked, "--overwrite")
+        return f"{SAMPLE.relative_to(REPOSITORY)}, and a rollout from {pinned} to the image of this tree"
     return str(SAMPLE.relative_to(REPOSITORY))
 
 

@@ -9,6 +9,7 @@ from tests.support.nats import NatsServer
 from tests.support.node import NodeProcess, node_settings, running_node, until
 from tests.support.wsclient import WsClient, request, subscribe
 from wsnode.config.sources import load_from_environment
+from wsnode.server import _watch
 from wsnode.watch import SettingsWatch
 
 
@@ -73,3 +74,23 @@ async def test_the_process_itself_watches_its_file(nats_server: NatsServer, tmp_
         assert (await asyncio.to_thread(process.ended))[0] == 0
     finally:
         process.kill()
+
+
+async def test_a_file_changed_or_spoilt_while_the_node_starts_is_not_missed(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.env"
+    settings = node_settings(nats_server.url, settings_file=str(file))
+    environ = settings.to_env()
+    file.write_text("WS_MAX_CHANNELS=7\n")
+    async with running_node(settings) as node:
+        watching = asyncio.create_task(_watch(node, environ))
+        await until(lambda: node.settings.max_channels == 7)
+        watching.cancel()
+        file.write_text("WS_MAX_CHANNELS=none\n")
+        watching = asyncio.create_task(_watch(node, environ))
+        await until(lambda: node.settings_error)
+        assert node.settings.max_channels == 7
+        file.write_text("WS_MAX_CHANNELS=8\n")
+        await until(lambda: node.settings.max_channels == 8 and not node.settings_error)
+        watching.cancel()
