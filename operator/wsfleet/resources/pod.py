@@ -49,6 +49,8 @@ def _pod_spec(context: BuildContext) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         # Else a Service named nats would put NATS_PORT=tcp://… into the node's environment.
         "enableServiceLinks": False,
+        # Else the node is process 1, for which the kernel drops a SIGTERM that comes before Python heeds it.
+        "shareProcessNamespace": True,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": names.USER_ID,

@@ -76,6 +76,7 @@ def test_the_pod_of_the_smallest_fleet() -> None:
         "terminationGracePeriodSeconds": 340,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        "shareProcessNamespace": True,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 1000,
