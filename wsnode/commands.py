@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger("wsnode.commands")
 
 # Commands of modules that `serve` does without: name -> module with a function `<name>_command`.
-_LAZY_COMMANDS = {"load": "wsnode.load", "pub": "wsnode.pub", "tail": "wsnode.tail"}
+_LAZY_COMMANDS = {
+    "load": "wsnode.load",
+    "pub": "wsnode.pub",
+    "tail": "wsnode.tail",
+    "validate": "wsnode.validate",
+}
 
 
 class _Group(TyperGroup):
