@@ -90,8 +90,11 @@ def _held(plan: Plan, run: Run) -> Judgement:
             name, Verdict.FAIL, f"no connection could be opened{_most(run.clients.failed_opens)}"
         )
     hold = run.hold
+    if not hold and run.interrupted:
+        return Judgement(name, Verdict.UNKNOWN, "the run was ended before all clients were due")
     if not hold:
-        return Judgement(name, Verdict.UNKNOWN, "the run ended before all clients were due")
+        why = _most(run.clients.closes or run.clients.failed_opens)
+        return Judgement(name, Verdict.FAIL, f"none was left when all were due{why}")
     least, closes = min(sample.subscribed for sample in hold), sum(run.clients.closes.values())
     if plan.refuses:
         # Who is in must stay in; how many these are is another criterion.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, Protocol, TextIO
 
@@ -11,6 +10,8 @@ from wsnode.validate_plan import Plan
 from wsnode.validate_samples import Run, Sample, rates
 
 _LINE_SECONDS = 5.0
+_BAR_WIDTH = 16
+_PERCENT_WIDTH = 7  # `100 %` and the spaces around it
 
 
 class Progress(Protocol):
@@ -29,7 +30,7 @@ def progress_for(plan: Plan, stream: TextIO) -> Progress:
     """A bar where the stream is a terminal and `rich` is there, else lines."""
     if stream.isatty():
         try:
-            return _Bar(plan)
+            return _Bar(plan, stream)
         except ImportError:
             pass
     return _Lines(plan, lambda line: print(line, file=stream, flush=True))
@@ -90,19 +91,17 @@ class _Lines:
 
 
 class _Bar:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, stream: TextIO) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
         self._plan = plan
-        # Without a width of its own, the bar takes what the text leaves of the line.
         self._bar: Any = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=_BAR_WIDTH),
             TextColumn("{task.percentage:>3.0f} %", markup=False),
-            console=Console(file=sys.stderr),
+            TextColumn("{task.description}", markup=False),
+            console=Console(file=stream),
             transient=True,
-            expand=True,
         )
         self._task = self._bar.add_task(f"{plan.test.name}", total=1.0)
         self._bar.start()
@@ -110,7 +109,9 @@ class _Bar:
     def show(self, run: Run) -> None:
         hold = run.hold
         share = done_share(self._plan, run.samples[-1], hold[0].at_seconds if hold else None)
-        self._bar.update(self._task, completed=share, description=progress_text(self._plan, run))
+        # On a narrow terminal the text loses its end, or the bar would take a second line.
+        text = progress_text(self._plan, run)[: self._bar.console.width - _BAR_WIDTH - _PERCENT_WIDTH]
+        self._bar.update(self._task, completed=share, description=text)
 
     def end(self) -> None:
         self._bar.stop()

@@ -42,6 +42,10 @@ class AdminPort:
         try:
             body = await self._get()
             figures = NodeFigures.from_status(body)
+            if figures.ready is False:
+                raise ValueError(
+                    f"the node is not ready ({body.get('not_ready_reason') or 'no reason told'})"
+                )
         except _admin_errors() as exc:
             # aiohttp's own text names its SSL settings too.
             reason = str(getattr(exc, "os_error", exc)) or "no answer"
@@ -202,7 +206,7 @@ class Runner:
             shot = await self._sample(client, began, phase)
             sample = self._samples[-1]
             if phase == "ramp" and (self._ramped(sample) or sample.at_seconds >= ramp_ends):
-                if not shot.opened_total:
+                if not shot.subscribed:  # nobody to hold
                     return
                 phase, hold_ends = "hold", sample.at_seconds + self.plan.duration_seconds
                 # The hold begins with this sample, or its rates would miss the first second.

@@ -191,6 +191,18 @@ def test_a_run_that_is_interrupted_reports_what_there_is(large: Running) -> None
     assert body["clients"]["opened_total"] == 20
 
 
+def test_a_node_that_is_not_ready_is_not_tested(tmp_path: Path) -> None:
+    settings = {**SERVE, "NATS_URL": "nats://127.0.0.1:1"}
+    with node(tmp_path, **settings) as process:
+        told = process.logged("node started")
+        admin = f"http://127.0.0.1:{told['admin_port']}"
+        done = run("validate", "light", f"ws://127.0.0.1:{told['port']}/ws", "--admin", admin)
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith(
+        f"wsnode: validate: admin port {admin}/status: the node is not ready ("
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

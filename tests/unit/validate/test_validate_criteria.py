@@ -116,6 +116,16 @@ def test_no_connection_at_all_fails() -> None:
     assert text_of(report, "clients stay connected") == ("no connection could be opened (most: refused, 99)")
 
 
+def test_clients_that_are_all_gone_before_the_hold_fail() -> None:
+    plan = plan_of(LIGHT)
+    run = run_of(plan, closes={"1012": 776})
+    ramp = dataclasses.replace(run, samples=run.samples[:2])
+    told = text_of(judge(plan, ramp), "clients stay connected")
+    assert told == "none was left when all were due (most: 1012, 776)"
+    early = judge(plan, dataclasses.replace(ramp, clients=run_of(plan).clients, interrupted=True))
+    assert early.outcome is Outcome.INTERRUPTED
+
+
 def restarted(second: int, node: NodeFigures) -> NodeFigures:
     return dataclasses.replace(node, uptime_seconds=float(second)) if second > 5 else node
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 
 import pytest
 
@@ -117,3 +118,24 @@ def test_the_bar_grows_to_the_end() -> None:
     run = run_of(plan, seconds=10)
     shares = [done_share(plan, sample, 2.0 if sample.phase == "hold" else None) for sample in run.samples]
     assert shares == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_a_bar_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    plan = plan_of(TestName.LIGHT, duration_seconds=8.0, ramp_per_second=1_000.0)
+    run = run_of(plan, seconds=10)
+    terminal = _Terminal()
+    progress = progress_for(plan, terminal)
+    for number in range(1, len(run.samples) + 1):
+        progress.show(dataclasses.replace(run, samples=run.samples[:number]))
+    progress.end()
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    last = [line for line in re.split(r"[\r\n]", shown) if line.strip()][-1]
+    assert "100 %    10 s  hold  2,000/2,000 open  CPU 5.0 %" in last
+    assert len(last) <= 80
