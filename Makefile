@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.synced
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check manifests images
+.PHONY: help up down test check bench manifests images
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -25,6 +25,9 @@ check: $(READY) ## Format, lint, types, import floors, and the CRD against its m
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m wsfleet.api.crd --check
+
+bench: $(READY) ## Measure the node beside its peers, about 45 minutes (ARGS="-h" for cases, servers, runs)
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 manifests: $(READY) ## Write the CRD from its models
 	@$(BIN)/python -m wsfleet.api.crd
