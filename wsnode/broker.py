@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from wsnode.config import Settings
+from wsnode.natsclient import make_client
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -32,7 +33,6 @@ async def connected(
     Raises:
         OSError, TimeoutError, nats.errors.Error: no server lets the node in.
     """
-    from nats.aio.client import Client
 
     async def trouble(error: Exception) -> None:
         on_trouble(error)
@@ -40,7 +40,7 @@ async def connected(
     async def closed() -> None:
         on_closed()
 
-    client = Client()
+    client = make_client()
     try:
         await client.connect(
             [url.strip() for url in settings.nats_url.split(",")],

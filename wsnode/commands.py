@@ -162,8 +162,8 @@ def _run_node(environ: Mapping[str, str], loaded: Loaded) -> int:
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(serve_node(loaded.settings, environ))
-    return uvloop.run(serve_node(loaded.settings, environ))
+        return asyncio.run(serve_node(loaded, environ))
+    return uvloop.run(serve_node(loaded, environ))
 
 
 def _warn_of_misspelt(environ: Mapping[str, str]) -> None:

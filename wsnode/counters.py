@@ -24,8 +24,8 @@ class Counters:
         handshakes_failed: by reason: not a WebSocket request, too late, too large.
         messages_in: messages read from the stream.
         messages_out: frames with data given to clients' sockets or buffers.
-        bytes_out: bytes of those frames, with their headers.
-        bad_payloads: messages not sent, by reason: json, size.
+        bytes_out: bytes of all that is broadcast: those frames, positions, news of the feed.
+        bad_payloads: messages not sent, by reason: json, size, subject (it is not UTF-8).
         dropped_broadcasts: jobs that the full line let go.
         slow_clients: clients cut because they did not read.
         rate_limited: client messages refused for coming too fast.

@@ -15,6 +15,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Iterable
 
 from wsnode.channels import Channels
 from wsnode.config import Settings
@@ -53,7 +54,9 @@ class Fanout:
         self._round: Round | None = None
         self._scheduled = False
         self._position_due = False
-        self._lost = 0
+        self._lost = 0  # not yet told by a position
+        self._lost_ever = 0
+        self._later: asyncio.TimerHandle | None = None
         self._writer = Writer(links, counters)
         self._bucket = TokenBucket(links.settings.max_broadcast_rate)
 
@@ -66,6 +69,10 @@ class Fanout:
         """Takes new settings over."""
         if settings.max_broadcast_rate != self._bucket.rate:
             self._bucket = TokenBucket(settings.max_broadcast_rate)
+            if self._later is not None:  # how long to wait was the old rate's
+                self._later.cancel()
+                self._loop.call_soon(self._turn)
+        self._fit()
 
     def head(self) -> int:
         """The last sequence whose job has started: who subscribes now gets what comes after it."""
@@ -73,6 +80,20 @@ class Fanout:
             if isinstance(job, Message):
                 return job.seq - 1
         return self._ring.position
+
+    def claim(self, had: Iterable[str]) -> int:
+        """What an acknowledgement may claim to a client that has these channels already.
+
+        The head, but nothing that was lost on them and that no `prev` has told yet. Who has seen
+        the last message of a channel is not alarmed by a claim that ends before it.
+        """
+        seq = self.head()
+        for channel in had if self._lost_ever else ():
+            waits = (job.prev for job in self._line if isinstance(job, Message) and job.channel == channel)
+            prev = next(waits, self._ring.prev(channel))
+            if prev <= self._lost_ever:
+                seq = max(0, min(seq, prev - 1))
+        return seq
 
     def settled(self) -> int:
         """The last sequence that has reached all its subscribers."""
@@ -84,8 +105,7 @@ class Fanout:
         """Takes a message in. Where the line is full the oldest is let go, counted, and told by `prev`."""
         self._line.append(message)
         self._waiting += 1
-        if self._waiting > self._links.settings.worker_queue_size:
-            self._let_go()
+        self._fit()
         self._schedule()
 
     def announce(self, announcement: Announcement) -> None:
@@ -102,12 +122,21 @@ class Fanout:
     def note_loss(self, seq: int) -> None:
         """Messages up to `seq` could not be delivered; the next position tells it."""
         self._lost = max(self._lost, seq)
+        self.note_unsent(seq)
+
+    def note_unsent(self, seq: int) -> None:
+        """The message `seq` can be sent to nobody; the next `prev` of its channel tells it."""
+        self._lost_ever = max(self._lost_ever, seq)
 
     def restart(self) -> None:
         """The stream is another one: what waits is of the old one and goes."""
         self._counters.dropped_broadcasts += self._waiting
         self._line.clear()
-        self._waiting = self._lost = 0
+        self._waiting = self._lost = self._lost_ever = 0
+
+    def _fit(self) -> None:
+        while self._waiting > self._links.settings.worker_queue_size:
+            self._let_go()
 
     def _let_go(self) -> None:
         held: list[Announcement] = []
@@ -143,13 +172,14 @@ class Fanout:
 
     def _turn(self) -> None:
         """A loop turn's work. Whatever goes wrong in a round ends that round and not the fan-out."""
+        self._later = None
         try:
             self._work()
         except Exception:
             _log.exception("a round of the fan-out failed")
-            if self._round is not None and self._round.messages:
-                self.note_loss(self._round.messages[-1].seq)
             self._round = None
+            self._waiting = sum(isinstance(job, Message) for job in self._line)
+            self.note_loss(self.head())
             self._loop.call_soon(self._turn)
 
     def _work(self) -> None:
@@ -160,7 +190,10 @@ class Fanout:
                 self._round = self._begin()
             wait = self._write(self._round, stop)
             if wait is not None:
-                self._loop.call_later(wait, self._turn) if wait else self._loop.call_soon(self._turn)
+                if wait:
+                    self._later = self._loop.call_later(wait, self._turn)
+                else:
+                    self._loop.call_soon(self._turn)
                 return
             self._end(self._round)
             self._round = None
@@ -190,7 +223,7 @@ class Fanout:
         if job.frame is not None:
             return Round(parts=[Part(links, job.frame(), 0)])
         assert job.frame_for is not None
-        return Round(parts=[Part(links, b"", 0, [[job.frame_for(link)] for link in links])])
+        return Round(parts=[Part(links, b"", 0, [[job.frame_for(link)] for link in links], 1)])
 
     def _position_alone(self) -> None:
         if self._position_due:
@@ -200,8 +233,9 @@ class Fanout:
     def _position_frame(self) -> bytes:
         """Made when a round begins: all before it has been written, and what it takes is not in the line."""
         seq = self.head()
-        lost = self._lost if self._lost <= seq else 0
-        if lost:
+        # A hole further on must not hide a loss that this position covers: told now, and then again.
+        lost = min(self._lost, seq)
+        if self._lost <= seq:
             self._lost = 0
         return position_frame(seq, lost)
 

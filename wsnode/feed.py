@@ -31,6 +31,7 @@ from wsnode.jetstream import (
     wanted_stream,
 )
 from wsnode.logs import RateLimited, fields
+from wsnode.natsclient import NOT_UTF8
 from wsnode.protocol.envelope import TYPE_HEADER, is_json, message_type
 from wsnode.pull import Pull, Received
 from wsnode.rates import TokenBucket
@@ -64,6 +65,7 @@ class Feed:
         on_connected: called with False when the feed is lost and with True when it is caught up again.
         on_restart: called when the stream is another one than before, with its epoch.
         on_hole: called with the end of a hole: what was gone before it could be read.
+        on_unsent: called with the sequence of a message that can't be sent.
         room: how many messages the fan-out takes before it lets any go.
     """
 
@@ -77,11 +79,13 @@ class Feed:
         on_connected: Callable[[bool], None],
         on_restart: Callable[[str], None],
         on_hole: Callable[[int], None],
+        on_unsent: Callable[[int], None],
         room: Callable[[], int],
     ) -> None:
         self._settings, self._ring, self._counters = settings, ring, counters
         self._on_message, self._on_connected = on_message, on_connected
-        self._on_restart, self._on_hole, self._room = on_restart, on_hole, room
+        self._on_restart, self._on_hole, self._on_unsent = on_restart, on_hole, on_unsent
+        self._room = room
         self._prefixes = tuple(subject.removesuffix(">") for subject in settings.js_stream_subjects)
         self._bucket = TokenBucket(settings.max_nats_rate)
         self._pull: Pull | None = None
@@ -98,6 +102,7 @@ class Feed:
         self._limits: StreamLimits | None = None
         self._epoch = ""
         self._missing_since: float | None = None
+        self._retry = _RETRY_SECONDS
         self._say = RateLimited(_log, _SAY_EVERY_SECONDS).warning
 
     @property
@@ -145,18 +150,16 @@ class Feed:
             await asyncio.wait([self._task], timeout=_STOP_AGAIN_SECONDS)
 
     async def _run(self) -> None:
-        retry = _RETRY_SECONDS
         while not self._stopping:
             try:
                 async with connected(self._settings, self._trouble, self._disconnected) as client:
-                    retry = _RETRY_SECONDS
                     await self._read(client)
             except Exception as error:
                 # Whatever happens with the broker must not end the node; it is told and tried again.
                 self._say("broker", "no feed from NATS, trying again", error=phrase(error))
             self._lost_touch()
-            await asyncio.sleep(retry * (0.5 + secrets.randbelow(1000) / 1000))
-            retry = min(retry * 2, _RETRY_AT_MOST_SECONDS)
+            await asyncio.sleep(self._retry * (0.5 + secrets.randbelow(1000) / 1000))
+            self._retry = min(self._retry * 2, _RETRY_AT_MOST_SECONDS)
 
     async def _read(self, client: Client) -> None:
         """Reads over one connection until it is gone."""
@@ -186,6 +189,8 @@ class Feed:
     def _disconnected(self) -> None:
         if self._pull is not None:
             self._pull.end("disconnected")
+        elif not self._stopping:  # paused: nobody else would notice
+            self._lost_touch()
 
     async def _stream(self, api: JetStreamApi) -> StreamInfo | None:
         """The stream as it is now, made if there is none; None when it is to be asked for again."""
@@ -256,12 +261,12 @@ class Feed:
         """
         while pull.catching_up:
             await asyncio.sleep(1.0)
-            with contextlib.suppress(JetStreamError, TimeoutError):
+            with contextlib.suppress(Exception):  # trouble with the broker is told by those who read
                 if pull.catching_up and not await api.pending(name):
                     self._caught_up()
         while self._pull is pull:
             await asyncio.sleep(_LIMITS_SECONDS)
-            with contextlib.suppress(Exception):  # trouble with the broker is told by those who read
+            with contextlib.suppress(Exception):
                 if (info := await api.stream_info()) is not None:
                     self._limits = stream_limits(info)
 
@@ -271,11 +276,20 @@ class Feed:
         self._lag = received.pending
         seq, ring = received.stream_seq, self._ring
         if seq <= ring.position:
+            # Not asked for, so the stream was made anew since it was looked at: it is looked at again.
+            if self._pull is not None:
+                self._pull.end("the stream is another one")
             return
         if ring.advance(seq):
             self._counters.stream_holes += 1
             self._on_hole(ring.hole)
-        self._sort(received, seq)
+        try:
+            self._sort(received, seq)
+        except Exception:
+            # It counts as read, and nobody has it: the next `prev` of any channel has to say so.
+            ring.hole = seq
+            self._on_hole(seq)
+            raise
         caught_up = received.pending == 0 or seq >= self._target
         if caught_up and self._pull is not None and self._pull.catching_up:
             self._caught_up()
@@ -288,20 +302,23 @@ class Feed:
                 break
         else:
             return
-        problem = self._payload_problem(received.data)
+        problem = self._problem_of(channel, received.data)
         if problem is not None:
             self._counters.bad_payloads[problem] += 1
             self._say(
                 f"payload {problem}", "message not sent", problem=problem, seq=seq, subject=received.subject
             )
             self._ring.skip(channel, seq)
+            self._on_unsent(seq)
             return
         kind = message_type(received.headers.get(TYPE_HEADER))
         message = Message(seq, received.ts_ms, kind, channel, self._ring.prev(channel), received.data)
         self._ring.add(message, time.time_ns() // 1_000_000)
         self._on_message(message)
 
-    def _payload_problem(self, payload: bytes) -> str | None:
+    def _problem_of(self, channel: str, payload: bytes) -> str | None:
+        if NOT_UTF8 in channel:
+            return "subject"
         if len(payload) > self._settings.max_message_bytes:
             return "size"
         return None if is_json(payload) else "json"
@@ -310,6 +327,7 @@ class Feed:
         if self._pull is not None:
             self._pull.catching_up = False
         self._connected = self._seeded = True
+        self._retry = _RETRY_SECONDS  # not merely let in: a broker may do that and have no stream to read
         if not self._told:
             self._told = True
             self._on_connected(True)

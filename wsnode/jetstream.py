@@ -96,9 +96,14 @@ class JetStreamApi:
         await self._request(f"CONSUMER.DELETE.{self._stream}.{name}", {})
 
     async def _request(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        message = await self._client.request(
-            f"$JS.API.{what}", orjson.dumps(body) if body else b"", timeout=REQUEST_TIMEOUT_SECONDS
-        )
+        from nats.errors import NoRespondersError
+
+        try:
+            message = await self._client.request(
+                f"$JS.API.{what}", orjson.dumps(body) if body else b"", timeout=REQUEST_TIMEOUT_SECONDS
+            )
+        except NoRespondersError as silent:
+            raise JetStreamError(what, 503, "JetStream is not enabled here (nats-server -js)") from silent
         answer: dict[str, Any] = orjson.loads(message.data)
         if error := answer.get("error"):
             code = int(error.get("err_code", error.get("code", 0)))

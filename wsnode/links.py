@@ -44,7 +44,8 @@ class Links:
         now: the node's clock in whole monotonic seconds, set by the sweep; all links share the number.
         open_count: links that are upgraded and not yet said goodbye to.
         total: links of any state, each with a descriptor.
-        buffered_bytes: what waits in all buffers together.
+        buffered_bytes: what waits for open clients, together; who was told to go is past the budget
+            and gone within WS_CLOSE_TIMEOUT.
         on_data: called with a link and what it sent.
         on_leave: called once when a link that was open is no longer served.
         on_drop: called when a link's descriptor is closed.
@@ -104,11 +105,14 @@ class Links:
         return self._write(link, data)
 
     def keep(self, link: Link, data: bytes | memoryview) -> bool:
-        """Buffers for an open link whose socket is full; cuts the slowest when it is too much."""
+        """Buffers for an open link whose socket is full; cuts the slowest when it is too much.
+
+        What a first write left is always kept: a goodbye amid a frame would be taken for its data.
+        """
         if link.state != OPEN:
             return False
         settings = self.settings
-        if len(data) + len(link.out or b"") > settings.client_buffer_bytes:
+        if link.out and len(data) + len(link.out) > settings.client_buffer_bytes:
             self._too_slow(link)
             return False
         self._buffer(link, data)
@@ -155,8 +159,7 @@ class Links:
         link.fd = -1
         self._by_fd[fd] = None
         self.total -= 1
-        self._forget_buffer(link)
-        link.inb = link.fragments = None
+        link.out = link.inb = link.fragments = None
         self._epoll.unregister(fd)
         if reset:
             with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd) as handle:
@@ -177,6 +180,8 @@ class Links:
         if link.state == OPEN:
             self.open_count -= 1
             self._counters.connections_closed[why] += 1
+            self._behind.discard(link)
+            self.buffered_bytes -= len(link.out or b"")
             self.on_leave(link)
         link.state = state
         link.why = why
@@ -212,17 +217,12 @@ class Links:
     def _buffer(self, link: Link, data: bytes | memoryview) -> None:
         if not link.out:
             link.out = bytearray(data)
-            self._behind.add(link)
             self._epoll.modify(link.fd, _READ_AND_WRITE)
         else:
             link.out += data
-        self.buffered_bytes += len(data)
-
-    def _forget_buffer(self, link: Link) -> None:
-        if link.out:
-            self.buffered_bytes -= len(link.out)
-            self._behind.discard(link)
-        link.out = None
+        if link.state == OPEN:
+            self._behind.add(link)
+            self.buffered_bytes += len(data)
 
     def _turn(self) -> None:
         """What epoll has to say. No socket is accepted meanwhile, so no number is reused within a turn."""
@@ -267,12 +267,13 @@ class Links:
             self.drop(link, "gone")
             return
         del out[:taken]
-        self.buffered_bytes -= taken
+        if link.state == OPEN:
+            self.buffered_bytes -= taken
         if out:
             return
-        self._behind.discard(link)
         self._epoll.modify(link.fd, _READ)
         if link.state == OPEN:
+            self._behind.discard(link)
             link.out = None
         elif link.state == DISCARDING:
             self._half_close(link)

@@ -93,7 +93,7 @@ METRICS: tuple[Metric, ...] = (
     # Messages.
     _counter("ws_messages_in_total", "messages read from the stream", lambda v: v.counters.messages_in),
     _counter("ws_messages_out_total", "data frames sent to clients", lambda v: v.counters.messages_out),
-    _counter("ws_bytes_out_total", "bytes of data frames sent to clients", lambda v: v.counters.bytes_out),
+    _counter("ws_bytes_out_total", "bytes broadcast, positions included", lambda v: v.counters.bytes_out),
     _counter(
         "ws_bad_payloads_total",
         "messages of the stream that were not sent, by reason",

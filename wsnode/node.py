@@ -67,6 +67,7 @@ class Node:
             on_connected=self._tell_feed,
             on_restart=self._stream_restarted,
             on_hole=self._fanout.note_loss,
+            on_unsent=self._fanout.note_unsent,
             room=lambda: self.settings.worker_queue_size - self._fanout.depth,
         )
         self._intake: Intake | None = None
@@ -130,7 +131,7 @@ class Node:
         self._gauges.cpu.limit_cores = change.settings.cpu_limit
         logs.set_level(change.settings.log_level)
         if change.settings.max_connections > before.max_connections:
-            self._descriptors = raise_descriptor_limit(change.settings.max_connections)
+            self._descriptors = raise_descriptor_limit(change.settings.max_connections, self._links.total)
         _log.info("settings applied", extra=logs.fields(**describe_change(before, change.settings)))
 
     # What the admin port sees and may ask.
@@ -188,7 +189,7 @@ class Node:
 
     @property
     def healthy(self) -> bool:
-        return self.ready and self._would_refuse(None) is None
+        return self.ready and self._admit(None) is None
 
     @property
     def queue_depth(self) -> int:
@@ -243,9 +244,6 @@ class Node:
 
     def _admit(self, address: str | None) -> Reason | None:
         return self._admission.decide(time.monotonic(), self._figures(address))
-
-    def _would_refuse(self, address: str | None) -> Reason | None:
-        return self._admit(address)
 
     def _tell_feed(self, connected: bool) -> None:
         self._sessions.feed_lost = not connected

@@ -16,6 +16,16 @@ from wsnode.view import DrainStatus, NodeView
 
 _WARN_PERCENT = 90.0
 _MEBIBYTE = 2**20
+_LIMITS = (
+    "max_connections",
+    "max_goroutines",
+    "max_nats_rate",
+    "max_broadcast_rate",
+    "worker_pool_size",
+    "worker_queue_size",
+    "cpu_reject_threshold",
+    "cpu_pause_threshold",
+)
 
 
 def status_report(view: NodeView) -> dict[str, Any]:
@@ -114,16 +124,7 @@ def health_report(view: NodeView) -> dict[str, Any]:
             "threshold": settings.cpu_reject_threshold,
             "healthy": view.cpu_percent <= settings.cpu_reject_threshold,
         },
-        "limits": {
-            "max_connections": settings.max_connections,
-            "max_goroutines": settings.max_goroutines,
-            "max_nats_rate": settings.max_nats_rate,
-            "max_broadcast_rate": settings.max_broadcast_rate,
-            "worker_pool_size": settings.worker_pool_size,
-            "worker_queue_size": settings.worker_queue_size,
-            "cpu_reject_threshold": settings.cpu_reject_threshold,
-            "cpu_pause_threshold": settings.cpu_pause_threshold,
-        },
+        "limits": {name: getattr(settings, name) for name in _LIMITS},
     }
     if not view.cpu_percent <= settings.cpu_reject_threshold:
         warnings.append(

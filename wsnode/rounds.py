@@ -33,13 +33,16 @@ Job = Message | Announcement
 class Part:
     """Clients that get the same bytes (`data`), or each its own list of frames (`own`, as long as `links`).
 
-    `frames` is how many data messages that makes for each, -1 where it is the length of its list.
+    Attributes:
+        frames: how many data messages `data` holds.
+        control: how many frames of each list in `own` are no data messages.
     """
 
     links: list[Link]
     data: bytes
     frames: int
     own: Sequence[list[bytes]] | None = None
+    control: int = 0
 
 
 @dataclass(slots=True)
@@ -127,4 +130,4 @@ def _several(
     if tail:
         for queue in own.values():
             queue.append(tail)
-    return Part(list(own), b"", -1, list(own.values()))
+    return Part(list(own), b"", 0, list(own.values()), control=1 if tail else 0)

@@ -9,36 +9,41 @@ import signal
 from collections.abc import Mapping
 
 from wsnode.admin import AdminServer
-from wsnode.config import Settings, SettingsError
-from wsnode.config.sources import Loaded, load_from_environment
+from wsnode.config import Settings
+from wsnode.config.sources import Loaded
 from wsnode.logs import fields
 from wsnode.node import Node
 from wsnode.version import version
-from wsnode.watch import SettingsChange, SettingsWatch
+from wsnode.watch import SettingsWatch
 
 _log = logging.getLogger(__name__)
 # After the last goodbye, for those that were refused at the door to read why.
 _DOOR_SECONDS = 0.2
-_ADDRESS_IN_USE = 98
 
 
-async def serve(settings: Settings, environ: Mapping[str, str]) -> int:
-    """Runs a node until it is told to stop. Returns the process's exit code.
+async def serve(loaded: Loaded, environ: Mapping[str, str]) -> int:
+    """Runs a node with what was loaded until it is told to stop. Returns the process's exit code.
+
+    The settings file is watched on from what was loaded, so that no change is missed.
 
     SIGTERM drains with WS_DRAIN_DELAY, SIGINT (a developer's Ctrl-C) without; a second one of
     either ends the node at once.
     """
     stopping = _Stop(asyncio.get_running_loop())
-    node = Node(settings)
+    node = Node(loaded.settings, loaded.file_hash)
     admin = AdminServer(node)
     background: list[asyncio.Task[None]] = []
     try:
         # Start: the admin port first, so that the kubelet sees a live node; then the clients'
         # port; then the feed, which may wait for its broker as long as it takes.
-        await admin.start()
-        node.open()
+        try:
+            await admin.start()
+            node.open()
+        except OSError as error:
+            _log.error("cannot listen", extra=fields(error=_listening_problem(error, admin, loaded.settings)))
+            return 1
         node.feed_reader.start()
-        background.append(asyncio.create_task(_watch(node, environ), name="settings"))
+        background.append(asyncio.create_task(_watch(node, environ, loaded), name="settings"))
         _log.info("node started", extra=fields(version=version(), port=node.port, admin_port=admin.port))
         await stopping.asked.wait()
         # Stop: let clients go, close the port, then what is behind it.
@@ -47,9 +52,6 @@ async def serve(settings: Settings, environ: Mapping[str, str]) -> int:
         await asyncio.sleep(_DOOR_SECONDS)
         _log.info("node stopped", extra=fields(connections=node.connections))
         return 0
-    except OSError as error:
-        _log.error("cannot listen", extra=fields(error=_listening_problem(error, settings)))
-        return 1
     finally:
         for task in background:
             task.cancel()
@@ -104,26 +106,20 @@ async def _drain(node: Node, stopping: _Stop) -> None:
         node.drain_control.cut()
 
 
-async def _watch(node: Node, environ: Mapping[str, str]) -> None:
+async def _watch(node: Node, environ: Mapping[str, str], loaded: Loaded) -> None:
     """Takes changes of the settings file over, for ever."""
-    path = node.settings.settings_file
+    path = loaded.settings.settings_file
     if not path:
         return
-    try:
-        loaded = load_from_environment(environ)
-    except SettingsError as error:
-        # It changed for the worse since the command line read it; it is watched on, for its mending.
-        node.apply(SettingsChange(None, "", str(error)))
-        loaded = Loaded(node.settings, "", {})
-    else:
-        node.settings_hash = loaded.file_hash
-        if loaded.settings != node.settings:  # it changed since the command line read it
-            node.apply(SettingsChange(loaded.settings, loaded.file_hash, None))
     async for change in SettingsWatch(path, environ, loaded).changes():
-        node.apply(change)
+        try:
+            node.apply(change)
+        except Exception:
+            # The next file must have its chance, whatever was wrong with taking this one over.
+            _log.exception("settings could not be taken over")
+            node.settings_error = "could not be taken over whole; the node's log says why"
 
 
-def _listening_problem(error: OSError, settings: Settings) -> str:
-    if error.errno == _ADDRESS_IN_USE:
-        return f"{error.strerror}: set WS_ADDR ({settings.addr}) or WS_ADMIN_ADDR ({settings.admin_addr})"
-    return str(error)
+def _listening_problem(error: OSError, admin: AdminServer, settings: Settings) -> str:
+    name, address = ("WS_ADDR", settings.addr) if admin.port else ("WS_ADMIN_ADDR", settings.admin_addr)
+    return f"{name}={address!r}: {error.strerror or error}"

@@ -131,7 +131,7 @@ class Sessions:
             self._fanout.hasten(link)
         if link.state != OPEN:  # hastening found it gone, or too slow: a subscription would outlive it
             return b""
-        seq = self._fanout.head()
+        seq = self._fanout.claim(known)
         self._channels.subscribe(link, names)
         outcome = self._outcome(message.resume, names, seq) if message.resume else None
         return messages.subscription_ack_frame(names, len(link.channels), seq, outcome)

@@ -35,7 +35,7 @@ class Sweep:
                 continue  # it has a deadline
             if link.seen < silent_since:
                 links.drop_overdue(link, "timeout")
-            elif not link.out and links.send(link, PING_FRAME):
+            elif links.send(link, PING_FRAME):  # also to who is behind: it is asked, or it can't answer
                 self._counters.pings += 1
         self._late_handshakes(now)
         self._late_goodbyes(now)

@@ -1,6 +1,6 @@
 """The settings file, watched: a change is taken over whole or not at all.
 
-The file is read anew twice a second rather than watched by inotify: a ConfigMap changes by a swap
+The file is read anew four times a second rather than watched by inotify: a ConfigMap changes by a swap
 of the symlink `..data` two levels up, editors write beside and rename, and a read of a page is
 cheaper than to get all of that right. A change counts once the same content was read twice, so
 that a half-written file is not taken for a whole one.

@@ -59,7 +59,7 @@ class Writer:
             size = sum(map(len, frames))
             if taken != size and not self._links.keep(link, b"".join(frames)[taken:]):
                 continue
-            total += len(frames) if part.frames < 0 else part.frames
+            total += len(frames) - part.control
             self._counters.bytes_out += size
         self._counters.messages_out += total
         return total

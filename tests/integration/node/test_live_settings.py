@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.support.nats import NatsServer
 from tests.support.node import NodeProcess, node_settings, running_node, until
 from tests.support.wsclient import WsClient, request, subscribe
-from wsnode.config.sources import load_from_environment
+from wsnode.config.sources import file_hash, load_from_environment
 from wsnode.server import _watch
 from wsnode.watch import SettingsWatch
 
@@ -81,16 +83,39 @@ async def test_a_file_changed_or_spoilt_while_the_node_starts_is_not_missed(
 ) -> None:
     file = tmp_path / "settings.env"
     settings = node_settings(nats_server.url, settings_file=str(file))
-    environ = settings.to_env()
+    environ = settings.to_env() | {"WS_SETTINGS_FILE": str(file)}
+    file.write_text("WS_MAX_CHANNELS=6\n")
+    loaded = load_from_environment(environ)
     file.write_text("WS_MAX_CHANNELS=7\n")
-    async with running_node(settings) as node:
-        watching = asyncio.create_task(_watch(node, environ))
+    async with running_node(loaded.settings) as node:
+        watching = asyncio.create_task(_watch(node, environ, loaded))
         await until(lambda: node.settings.max_channels == 7)
         watching.cancel()
+        loaded, in_force = load_from_environment(environ), node.settings_hash
         file.write_text("WS_MAX_CHANNELS=none\n")
-        watching = asyncio.create_task(_watch(node, environ))
+        watching = asyncio.create_task(_watch(node, environ, loaded))
         await until(lambda: node.settings_error)
         assert node.settings.max_channels == 7
+        assert node.settings_hash == in_force == file_hash(b"WS_MAX_CHANNELS=7\n")
+        file.write_text("WS_MAX_CHANNELS=8\n")
+        await until(lambda: node.settings.max_channels == 8 and not node.settings_error)
+        watching.cancel()
+
+
+async def test_a_file_that_cannot_be_taken_over_does_not_end_the_watching(
+    nats_server: NatsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.env"
+    file.write_text("WS_MAX_CHANNELS=6\n")
+    settings = node_settings(nats_server.url, settings_file=str(file))
+    environ = settings.to_env() | {"WS_SETTINGS_FILE": str(file)}
+    loaded = load_from_environment(environ)
+    async with running_node(loaded.settings) as node:
+        watching = asyncio.create_task(_watch(node, environ, loaded))
+        with monkeypatch.context() as patched:
+            patched.setattr("wsnode.node.logs.set_level", lambda level: 1 / 0)
+            file.write_text("WS_MAX_CHANNELS=7\n")
+            await until(lambda: node.settings_error)
         file.write_text("WS_MAX_CHANNELS=8\n")
         await until(lambda: node.settings.max_channels == 8 and not node.settings_error)
         watching.cancel()
