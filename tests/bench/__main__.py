@@ -165,6 +165,8 @@ def _report(output: str, results: Results, facts: dict[str, str]) -> None:
         return
     draw = markdown if output == "markdown" else render
     print(f"\n{named(facts)}; median of {facts['runs']}, windows of {facts['window_seconds']} s")
+    if facts["scale"] != "1":
+        print(f"A trial: {facts['scale']} of the connections that the cases name; no figure for comparison.")
     for case in CASES:
         if rows := servers_table(case, results):
             print(f"\n{case.name}: {case.title}\n\n{draw(rows)}")
