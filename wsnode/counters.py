@@ -11,6 +11,8 @@ from collections import Counter
 
 # Upper bounds in seconds of the fan-out latency's buckets; one more bucket takes what is above.
 FANOUT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# Why a message of the stream is not sent: not JSON, too large, its subject is not UTF-8.
+BAD_PAYLOADS = ("json", "size", "subject")
 
 
 class Counters:
@@ -25,7 +27,7 @@ class Counters:
         messages_in: messages read from the stream.
         messages_out: frames with data given to clients' sockets or buffers.
         bytes_out: bytes of all that is broadcast: those frames, positions, news of the feed.
-        bad_payloads: messages not sent, by reason: json, size, subject (it is not UTF-8).
+        bad_payloads: messages not sent, by reason (BAD_PAYLOADS).
         dropped_broadcasts: jobs that the full line let go.
         slow_clients: clients cut because they did not read.
         rate_limited: client messages refused for coming too fast.

@@ -37,12 +37,17 @@ class _Plan:
 
 @dataclass(slots=True)
 class _Shed:
-    """The last shed asked for; done once the target was reached."""
+    """The last shed asked for.
+
+    Attributes:
+        left: closes that it may still do. As many as it was asked for and no more: where clients
+            come straight back, the target is out of reach and would have all of them closed for ever.
+    """
 
     id: str
     target: int
     rate: float
-    done: bool = False
+    left: int
 
 
 class Drain:
@@ -122,10 +127,10 @@ class Drain:
         if self._plan is not None:
             raise NotNowError("a drain is under way")
         if self._shed is None or self._shed.id != shed_id:
-            self._shed = _Shed(shed_id, target, rate, done=self._links.open_count <= target)
+            self._shed = _Shed(shed_id, target, rate, max(0, self._links.open_count - target))
             self._begin()
         shed = self._shed
-        left = 0 if shed.done else max(0, self._links.open_count - shed.target)
+        left = min(shed.left, max(0, self._links.open_count - shed.target))
         return ShedStatus(shed.id, shed.target, left, shed.rate)
 
     def stop(self) -> None:
@@ -140,7 +145,7 @@ class Drain:
             self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
 
     def _tick(self) -> None:
-        if self._plan is None and (self._shed is None or self._shed.done):
+        if self._plan is None and (self._shed is None or not self._shed.left):
             self._timer = None
             return
         self._timer = self._loop.call_later(_TICK_SECONDS, self._tick)
@@ -173,11 +178,14 @@ class Drain:
         return max(plan.rate, self._links.open_count / max(left, _TICK_SECONDS))
 
     def _go_down(self, shed: _Shed, passed: float) -> None:
-        too_many = self._links.open_count - shed.target
+        before = self._links.open_count
+        too_many = min(before - shed.target, shed.left)
         if too_many > 0:
             self._close_some(min(shed.rate * passed, too_many), 0.0, "shed", at_most=too_many)
+            shed.left -= before - self._links.open_count
         # At once, or who comes next would be closed for a shed that had reached its target.
-        shed.done = self._links.open_count <= shed.target
+        if self._links.open_count <= shed.target:
+            shed.left = 0
 
     def _close_some(self, owed: float, spread: float, why: str, at_most: int = 2**31) -> None:
         """Closes as many as have come due, each with its own time to come back."""

@@ -331,6 +331,7 @@ class Feed:
         if not self._told:
             self._told = True
             self._on_connected(True)
+            _log.info("the feed is back", extra=fields(position=self._ring.position))
 
     def _lost_touch(self) -> None:
         self._connected = False

@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from wsnode.admission import REASONS
+from wsnode.counters import BAD_PAYLOADS, FANOUT_BUCKETS
 from wsnode.version import version
 from wsnode.view import NodeView
 
@@ -52,6 +53,10 @@ def _gauge(name: str, text: str, read: Callable[[NodeView], Value], label: str |
 def _rejected(view: NodeView) -> dict[str, float]:
     # All reasons from the start, or the first rejection would be no increase to `rate()`.
     return dict.fromkeys(REASONS, 0) | dict(view.counters.connections_rejected)
+
+
+def _bad_payloads(view: NodeView) -> dict[str, float]:
+    return {reason: view.counters.bad_payloads[reason] for reason in BAD_PAYLOADS}
 
 
 def _drain_states(view: NodeView) -> dict[str, float]:
@@ -97,7 +102,7 @@ METRICS: tuple[Metric, ...] = (
     _counter(
         "ws_bad_payloads_total",
         "messages of the stream that were not sent, by reason",
-        lambda v: v.counters.bad_payloads,
+        _bad_payloads,
         "reason",
     ),
     Metric(
@@ -226,8 +231,6 @@ def _family(metric: Metric, view: NodeView) -> Any:
 
 def _histogram(metric: Metric, view: NodeView) -> Any:
     from prometheus_client import metrics_core as core
-
-    from wsnode.counters import FANOUT_BUCKETS
 
     bounds = [*(str(bound) for bound in FANOUT_BUCKETS), "+Inf"]
     totals = accumulate(view.counters.fanout_buckets)

@@ -206,9 +206,10 @@ async def publish(
     """Publishes all messages and waits for their acknowledgements; `report` is called each second.
 
     Raises:
-        PublishError: no broker answers, or it takes none of the messages.
+        PublishError: no broker answers, it takes none of the messages, or it goes away.
     """
     import nats
+    from nats.errors import Error as NatsError
 
     options: dict[str, Any] = {"user_credentials": credentials} if credentials else {}
     last_errors: list[Exception] = []
@@ -233,6 +234,8 @@ async def publish(
         raise PublishError(f"no broker at {mask_addresses(url)}: {cause or type(cause).__name__}") from error
     try:
         await _publish_all(client.jetstream(), messages, tally, report)
+    except NatsError as error:
+        raise PublishError(f"the broker is gone: {tally.line()}") from error
     finally:
         await client.close()
     return tally

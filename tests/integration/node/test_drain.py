@@ -108,6 +108,27 @@ async def test_a_shed_goes_down_to_its_target_oldest_first_and_serves_on(nats_se
         assert node.counters.connections_closed["shed"] == 4
 
 
+async def test_a_shed_whose_clients_come_straight_back_ends_all_the_same(nats_server: NatsServer) -> None:
+    async with running_node(node_settings(nats_server.url)) as node:
+        stop = asyncio.Event()
+
+        async def stay() -> None:
+            while not stop.is_set():
+                client = await WsClient.open(node.port)
+                await client.closed()
+                await client.close()
+
+        staying = [asyncio.create_task(stay()) for _ in range(6)]
+        await until(lambda: node.connections == 6)
+        node.shed("a", 2, 50.0)
+        await until(lambda: node.shed("a", 2, 50.0).remaining == 0, 5)
+        await asyncio.sleep(0.3)
+        assert node.counters.connections_closed["shed"] == 4
+        stop.set()
+        node.start_drain(100.0)
+        await asyncio.gather(*staying)
+
+
 async def test_what_can_not_be_asked_is_refused(nats_server: NatsServer) -> None:
     async with running_node(node_settings(nats_server.url)) as node:
         for rate in (0.0, -1.0, float("nan"), float("inf")):

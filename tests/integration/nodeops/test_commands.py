@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -182,6 +183,24 @@ def test_without_a_stream_for_the_subject_it_says_so(broker: str) -> None:
     done = run("pub", "--count", "5", NATS_URL=broker, JS_STREAM_SUBJECTS="other.>")
     assert done.returncode == 1
     assert b"no stream takes this subject" in done.stderr
+
+
+def test_a_broker_that_goes_away_amid_publishing_is_told_in_one_line() -> None:
+    server = EmbeddedNats()
+    server.spawn()
+    url = server.wait()
+
+    async def add_stream() -> None:
+        client = await nats.connect(url)
+        await client.jetstream().add_stream(name="ODIN_TOKENS", subjects=["odin.token.>"])
+        await client.close()
+
+    asyncio.run(add_stream())
+    threading.Timer(2.5, server.stop).start()
+    done = run("pub", "--rate", "50", "--duration", "15s", "--quiet", NATS_URL=url)
+    assert done.returncode == 1
+    assert b"the broker is gone" in done.stderr
+    assert b"Traceback" not in done.stderr
 
 
 def test_without_a_broker_it_says_so() -> None:
