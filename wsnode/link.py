@@ -7,6 +7,9 @@ from wsnode.protocol.frames import Fragments
 # States of a link, in the order in which it passes through them.
 HANDSHAKE, OPEN, CLOSING, DISCARDING = range(4)
 
+# Forms in which a client gets its messages: text frames, compressed text frames, server-sent events.
+PLAIN, DEFLATE, SSE = range(3)
+
 
 class Link:
     """One client.
@@ -18,6 +21,7 @@ class Link:
         out: what the socket has not taken; None on an open link that is not behind. An empty one
             on a link that is no longer open keeps the fan-out's fast path away from it.
         inb: the partial request or frame received last.
+        form: PLAIN, DEFLATE or SSE, known once the request is read.
         fragments: the fragmented message under way.
         channels: what it subscribed to.
         seen: the node's clock when it last gave a sign of life.
@@ -31,6 +35,7 @@ class Link:
         "address",
         "channels",
         "fd",
+        "form",
         "fragments",
         "inb",
         "opened",
@@ -44,6 +49,7 @@ class Link:
     def __init__(self, fd: int, now: int, address: str | None) -> None:
         self.fd = fd
         self.state = HANDSHAKE
+        self.form = PLAIN
         self.out: bytearray | None = None
         self.inb: bytearray | None = None
         self.fragments: Fragments | None = None
