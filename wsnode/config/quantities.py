@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, PlainSerializer
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]i?)?B?", re.IGNORECASE | re.ASCII)
+_ON, _OFF = {"on", "true", "yes", "1"}, {"off", "false", "no", "0"}
 _BYTES_PER_UNIT = {"k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -62,9 +63,20 @@ def parse_address(value: Any) -> Any:
     return value.strip()
 
 
+def parse_on_off(value: Any) -> Any:
+    """A bool from `on` or `off`, and what people write for them; what is no string is left to pydantic."""
+    if not isinstance(value, str):
+        return value
+    word = value.strip().lower()
+    if word not in _ON | _OFF:
+        raise ValueError("must be on or off")
+    return word in _ON
+
+
 Seconds = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(format_duration, return_type=str)]
 Bytes = Annotated[int, BeforeValidator(parse_size)]
 Address = Annotated[str, BeforeValidator(parse_address)]
+OnOff = Annotated[bool, BeforeValidator(parse_on_off)]
 CommaList = Annotated[tuple[str, ...], BeforeValidator(parse_list)]
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
-from wsnode.config.quantities import Address, Bytes, CommaList, Seconds
+from wsnode.config.quantities import Address, Bytes, CommaList, OnOff, Seconds
 
 _UNPREFIXED_FAMILIES = ("js_", "nats_", "log_")
 _SUBJECT = re.compile(r"[^\s.*>]+(?:\.[^\s.*>]+)*\.>")
@@ -83,6 +83,7 @@ class Settings(BaseModel):
     client_buffer_total_bytes: Bytes = _live(
         268_435_456, "bytes that may wait for all slow clients together", ge=65_536, le=2**40
     )
+    deflate: OnOff = _live(True, "compression for clients that offer it, made once for all of them")
     allowed_origins: CommaList = _live(
         (), "origins of pages that may connect, comma-separated; empty allows all"
     )
@@ -200,6 +201,8 @@ def format_value(value: Any) -> str:
     """A value as it stands in a settings file; `settings_from_env` reads it back the same."""
     if isinstance(value, tuple):
         return ",".join(value)
+    if isinstance(value, bool):
+        return "on" if value else "off"
     if isinstance(value, float):
         return f"{value:.1f}" if value == int(value) and 0 < value < 1000 else f"{value:.12g}"
     return str(value)

@@ -11,6 +11,7 @@ from wsnode.config.quantities import (
     parse_address,
     parse_duration,
     parse_list,
+    parse_on_off,
     parse_size,
     split_address,
 )
@@ -115,3 +116,19 @@ def test_addresses(text: str, host: str, port: int) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="must be host:port or :port, with a port from 0 to 65535"):
         parse_address(text)
+
+
+@pytest.mark.parametrize("text", ["on", "ON", " true ", "yes", "1"])
+def test_on(text: str) -> None:
+    assert parse_on_off(text) is True
+
+
+@pytest.mark.parametrize("text", ["off", "Off", "false", "no", "0"])
+def test_off(text: str) -> None:
+    assert parse_on_off(text) is False
+
+
+@pytest.mark.parametrize("text", ["", "2", "onn", "maybe"])
+def test_what_is_neither(text: str) -> None:
+    with pytest.raises(ValueError, match="must be on or off"):
+        parse_on_off(text)

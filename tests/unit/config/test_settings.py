@@ -114,6 +114,7 @@ def test_what_is_no_usable_number_is_refused_by_name(field: str, text: str) -> N
             {"LOG_LEVEL": "loud"},
             "LOG_LEVEL='loud': input should be 'debug', 'info', 'warning' or 'error'",
         ),
+        ({"WS_DEFLATE": "gzip"}, "WS_DEFLATE='gzip': must be on or off"),
         (
             {"WS_DRAIN_DELAY": "10 parsecs"},
             "WS_DRAIN_DELAY='10 parsecs': must be a duration such as 30s, 500ms or 1m30s",
