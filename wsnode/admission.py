@@ -136,6 +136,11 @@ class Admission:
             return "address"
         return None
 
+    @property
+    def cpu_short(self) -> bool:
+        """CPU is above the threshold at which new clients are refused."""
+        return self._cpu.entered
+
     def paused(self, cpu_percent: float) -> bool:
         """Whether reading from the stream is to pause at this CPU figure (seed, section 8)."""
         return self._pause.update(cpu_percent, self._settings.cpu_pause_threshold)

@@ -1,7 +1,12 @@
-"""Who listens to what. Exact names; a message asks for its subscribers once, when its job starts.
+"""Who listens to what: exact names and patterns. A message asks for its subscribers once, as its job starts.
 
-A subscriber is any object; the directory knows nothing of sockets. Patterns will be further
-directories beside `_exact` that `subscribers` looks into: nothing is expanded.
+A channel is SYMBOL.EVENT: the symbol is what stands before the first dot. A message looks into four
+sets (its own name, `SYMBOL.*`, `*.EVENT`, `*`); nothing is expanded.
+
+Subscribers that are given messages differently (their form, and the options of a subscription) stand
+in tables of their own, since each table is written other bytes.
+
+A subscriber is any object; the directory knows nothing of sockets.
 """
 
 from __future__ import annotations
@@ -10,55 +15,187 @@ import sys
 from collections.abc import Iterable, Set
 from typing import Generic, Protocol, TypeVar
 
+# Options of a subscription: the newest message when there is room again, patches in place of data.
+CONFLATE, DELTA = 4, 8
+_FORM = 3  # the bits of a table's key that are its subscribers' form
+
+EVERYTHING = "*"
+
 
 class Subscriber(Protocol):
-    """What the directory keeps at a subscriber: its channels, so that it can be taken out again."""
+    """What the directory keeps at a subscriber, so that it can be taken out again.
+
+    Attributes:
+        channels: the names it subscribed to, patterns among them.
+        options: of those names that have any.
+        form: in which it gets its messages.
+    """
 
     channels: tuple[str, ...]
+    options: dict[str, int] | None
+    form: int
 
 
 S = TypeVar("S", bound=Subscriber)
 
 
-class Channels(Generic[S]):
-    """The directory of subscriptions, and of all who listen to control messages."""
+def matches(name: str, channel: str) -> bool:
+    """Whether a subscription's name, which may be a pattern, takes a channel."""
+    if name in (channel, EVERYTHING):
+        return True
+    symbol, _, event = channel.partition(".")
+    return bool(event) and name in (f"{symbol}.*", f"*.{event}")
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a checked name stands for several channels."""
+    return "*" in name
+
+
+class Table(Generic[S]):
+    """Subscribers that are given the same bytes."""
 
     def __init__(self) -> None:
-        self._exact: dict[str, set[S]] = {}
+        self._names: dict[str, set[S]] = {}
+        self._patterns = 0
 
     def __len__(self) -> int:
-        return len(self._exact)
+        return len(self._names)
 
-    def subscribe(self, who: S, names: Iterable[str]) -> None:
-        """Adds the subscriber to channels; those it has already stay as they are."""
-        # Interned: one string a channel in memory, not one a subscriber.
-        new = tuple(sys.intern(name) for name in names if name not in who.channels)
-        for name in new:
-            subscribers = self._exact.get(name)
-            if subscribers is None:
-                subscribers = self._exact[name] = set()
-            subscribers.add(who)
-        who.channels += new
+    def add(self, who: S, name: str) -> None:
+        """Adds a subscriber under a name."""
+        subscribers = self._names.get(name)
+        if subscribers is None:
+            subscribers = self._names[name] = set()
+            self._patterns += is_pattern(name)
+        subscribers.add(who)
+
+    def discard(self, who: S, name: str) -> None:
+        """Takes a subscriber out, if it is there."""
+        subscribers = self._names.get(name)
+        if subscribers is None:
+            return
+        subscribers.discard(who)
+        if not subscribers:
+            del self._names[name]
+            self._patterns -= is_pattern(name)
+
+    def subscribers(self, channel: str) -> Set[S]:
+        """Those who get a message of this channel, each once."""
+        names = self._names
+        exact = names.get(channel)
+        if not self._patterns:
+            return exact or frozenset()
+        symbol, _, event = channel.partition(".")
+        looked = (exact, names.get(f"{symbol}.*"), names.get(f"*.{event}"), names.get(EVERYTHING))
+        if not event:
+            looked = (exact, None, None, looked[3])
+        found = [subscribers for subscribers in looked if subscribers]
+        if len(found) < 2:
+            return found[0] if found else frozenset()
+        return found[0].union(*found[1:])
+
+
+class Channels(Generic[S]):
+    """The directory of subscriptions."""
+
+    def __init__(self) -> None:
+        self._tables: dict[int, Table[S]] = {}
+        self._mixed = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self._tables.values()))
+
+    def subscribe(self, who: S, names: Iterable[str], options: int = 0, *, held: bool = False) -> None:
+        """Adds the subscriber to channels. Those it has already take the options that are asked for now.
+
+        `held`: only noted at the subscriber; it gets nothing until `release`.
+        """
+        self._count_mixed(who, -1)
+        for name in dict.fromkeys(names):
+            if name in who.channels:
+                self._discard(who, name)
+            else:
+                # Interned: one string a channel in memory, not one a subscriber.
+                who.channels += (sys.intern(name),)
+            if options:
+                who.options = {**(who.options or {}), name: options}
+            elif who.options:
+                who.options = {other: own for other, own in who.options.items() if other != name} or None
+            if not held:
+                self._add(who, name)
+        self._count_mixed(who, 1)
 
     def unsubscribe(self, who: S, names: Iterable[str]) -> None:
         """Takes the subscriber out of channels; those it does not have are passed over."""
+        self._count_mixed(who, -1)
         gone = set(names).intersection(who.channels)
         for name in gone:
             self._discard(who, name)
         who.channels = tuple(name for name in who.channels if name not in gone)
+        if who.options:
+            who.options = {name: own for name, own in who.options.items() if name not in gone} or None
+        self._count_mixed(who, 1)
 
     def leave(self, who: S) -> None:
         """Takes the subscriber out of everything."""
+        self.unsubscribe(who, who.channels)
+
+    def hold(self, who: S) -> None:
+        """Gives a subscriber no messages for a while; its subscriptions stay noted at it."""
         for name in who.channels:
             self._discard(who, name)
-        who.channels = ()
 
-    def subscribers(self, channel: str) -> Set[S]:
-        """Those who get a message of this channel. Do not keep it: it changes with the next subscribe."""
-        return self._exact.get(channel) or frozenset()
+    def release(self, who: S) -> None:
+        """Gives it messages again."""
+        for name in who.channels:
+            self._add(who, name)
+
+    def subscribers(self, channel: str) -> list[tuple[int, int, Set[S]]]:
+        """Who gets a message of this channel: form, options and subscribers, each of them once.
+
+        Where a subscriber's names overlap, the one with the fewest options counts: nothing is passed
+        over that it asked for. Do not keep the sets: they change with the next subscribe.
+        """
+        found: list[tuple[int, int, Set[S]]] = []
+        for key, table in self._tables.items():
+            subscribers = table.subscribers(channel)
+            if subscribers:
+                found.append((key & _FORM, key & ~_FORM, subscribers))
+        if self._mixed and len(found) > 1:
+            return _each_once(found)
+        return found
+
+    def _add(self, who: S, name: str) -> None:
+        key = who.form | (who.options.get(name, 0) if who.options else 0)
+        table = self._tables.get(key)
+        if table is None:
+            table = self._tables[key] = Table()
+        table.add(who, name)
 
     def _discard(self, who: S, name: str) -> None:
-        subscribers = self._exact[name]
-        subscribers.discard(who)
-        if not subscribers:
-            del self._exact[name]
+        key = who.form | (who.options.get(name, 0) if who.options else 0)
+        table = self._tables.get(key)
+        if table is not None:
+            table.discard(who, name)
+            if not table:
+                del self._tables[key]
+
+    def _count_mixed(self, who: S, by: int) -> None:
+        """Only subscribers with several kinds of names can stand in more than one table."""
+        options = who.options
+        if options and (len(options) < len(who.channels) or len(set(options.values())) > 1):
+            self._mixed += by
+
+
+def _each_once(found: list[tuple[int, int, Set[S]]]) -> list[tuple[int, int, Set[S]]]:
+    found.sort(key=lambda entry: entry[1])
+    rest: list[tuple[int, int, Set[S]]] = []
+    seen: Set[S] = frozenset()
+    for form, options, subscribers in found:
+        if not seen.isdisjoint(subscribers):
+            subscribers = subscribers - seen
+        if subscribers:
+            rest.append((form, options, subscribers))
+            seen = seen | subscribers
+    return rest

@@ -13,6 +13,8 @@ from collections import Counter
 FANOUT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # Why a message of the stream is not sent: not JSON, too large, its subject is not UTF-8.
 BAD_PAYLOADS = ("json", "size", "subject")
+# How clients ask for messages of the past.
+REPLAYS = ("resume", "replay", "last")
 
 
 class Counters:
@@ -28,6 +30,10 @@ class Counters:
         messages_out: frames with data given to clients' sockets or buffers.
         bytes_out: bytes of all that is broadcast: those frames, positions, news of the feed.
         bad_payloads: messages not sent, by reason (BAD_PAYLOADS).
+        messages_replayed: those of messages_out that were of the past.
+        messages_skipped: messages that conflating clients were passed over.
+        replays: requests for messages of the past, by kind (REPLAYS).
+        gaps_told: names of which a client was told that something may be missing.
         dropped_broadcasts: jobs that the full line let go.
         slow_clients: clients cut because they did not read.
         rate_limited: client messages refused for coming too fast.
@@ -51,6 +57,10 @@ class Counters:
         self.messages_out = 0
         self.bytes_out = 0
         self.bad_payloads: Counter[str] = Counter()
+        self.messages_replayed = 0
+        self.messages_skipped = 0
+        self.replays: Counter[str] = Counter()
+        self.gaps_told = 0
         self.dropped_broadcasts = 0
         self.slow_clients = 0
         self.rate_limited = 0

@@ -22,10 +22,22 @@ from wsnode.config import Settings
 from wsnode.counters import Counters
 from wsnode.link import Link
 from wsnode.links import Links
-from wsnode.protocol.messages import position_frame
+from wsnode.message import Message
+from wsnode.protocol.answers import position_frame
+from wsnode.protocol.forms import event_id, reframe
 from wsnode.rates import TokenBucket
-from wsnode.ring import Message, Ring
-from wsnode.rounds import ROUND_BYTES, Announcement, Job, Part, Round, add_parts, take_round
+from wsnode.ring import Ring
+from wsnode.rounds import (
+    ROUND_BYTES,
+    Announcement,
+    Job,
+    Part,
+    Round,
+    Tail,
+    add_parts,
+    announced_parts,
+    take_round,
+)
 from wsnode.writer import Writer
 
 SHARD_SOCKETS = 64
@@ -56,6 +68,7 @@ class Fanout:
         self._position_due = False
         self._lost = 0  # not yet told by a position
         self._lost_ever = 0
+        self._telling = 0  # by the position that is being made
         self._later: asyncio.TimerHandle | None = None
         self._writer = Writer(links, counters)
         self._bucket = TokenBucket(links.settings.max_broadcast_rate)
@@ -64,6 +77,11 @@ class Fanout:
     def depth(self) -> int:
         """Messages that wait."""
         return self._waiting
+
+    @property
+    def busy(self) -> bool:
+        """There is something to be written."""
+        return self._round is not None or bool(self._line)
 
     def update(self, settings: Settings) -> None:
         """Takes new settings over."""
@@ -207,37 +225,52 @@ class Fanout:
             return self._announced(job)
         # What one socket may leave of a round must fit into its client's buffer.
         most = min(ROUND_BYTES, self._links.settings.client_buffer_bytes)
-        taken, frames = take_round(self._line, self._channels, most)
+        taken, flows = take_round(self._line, self._channels, self._ring.epoch, most)
         self._waiting -= len(taken.messages)
-        if frames:
-            tail = self._position_frame() if self._position_due else b""
-            reached = add_parts(taken, frames, self._channels, tail)
-            if tail:
+        if flows:
+            # To a client that was passed over, what it waits for must not be claimed by a position.
+            rides = self._position_due and not any(link.withheld for link in self._links.behind)
+            tail = self._position_tail() if rides else None
+            reached = add_parts(taken, flows, tail)
+            if tail is not None:
                 self._position_due = False
-                rest = [link for link in self._links.open_links() if link not in reached]
-                taken.parts.append(Part(rest, tail, 0))
+                rest = [link for link in self._open_for_positions() if link not in reached]
+                taken.parts += announced_parts(rest, tail)
         return taken
 
     def _announced(self, job: Announcement) -> Round:
-        links = self._links.open_links()
-        if job.frame is not None:
-            return Round(parts=[Part(links, job.frame(), 0)])
-        assert job.frame_for is not None
-        return Round(parts=[Part(links, b"", 0, [[job.frame_for(link)] for link in links], 1)])
+        if job.frame_for is not None:
+            links = self._links.open_links()
+            return Round(parts=[Part(links, b"", 0, [[job.frame_for(link)] for link in links], 1)])
+        frame = job.frame if job.frame is not None else self._position_tail()
+        links = self._links.open_links() if job.frame is not None else self._open_for_positions()
+        return Round(parts=announced_parts(links, frame))
 
     def _position_alone(self) -> None:
         if self._position_due:
-            self.announce(Announcement(frame=self._position_frame))
+            self.announce(Announcement())
             self._position_due = False
 
-    def _position_frame(self) -> bytes:
+    def _position_tail(self) -> Tail:
         """Made when a round begins: all before it has been written, and what it takes is not in the line."""
         seq = self.head()
         # A hole further on must not hide a loss that this position covers: told now, and then again.
-        lost = min(self._lost, seq)
+        self._telling = min(self._lost, seq)
         if self._lost <= seq:
             self._lost = 0
-        return position_frame(seq, lost)
+        frame = position_frame(seq, self._telling)
+        return lambda form: reframe(form, frame, event_id(self._ring.epoch, seq))
+
+    def _open_for_positions(self) -> list[Link]:
+        """The clients that have been given all up to here; the others are told of losses when they have."""
+        told = []
+        for link in self._links.open_links():
+            if not link.withheld:
+                told.append(link)
+            elif self._telling:
+                extra = link.with_extra()
+                extra.lost = max(extra.lost, self._telling)
+        return told
 
     def _write(self, writing: Round, stop: float) -> float | None:
         """Writes shards. None when the round is done, else the seconds after which to go on."""

@@ -287,7 +287,7 @@ class Feed:
             self._sort(received, seq)
         except Exception:
             # It counts as read, and nobody has it: the next `prev` of any channel has to say so.
-            ring.hole = seq
+            ring.lose(seq)
             self._on_hole(seq)
             raise
         caught_up = received.pending == 0 or seq >= self._target

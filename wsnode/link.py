@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from wsnode.protocol.forms import DEFLATE, PLAIN, SSE
 from wsnode.protocol.frames import Fragments
+
+if TYPE_CHECKING:
+    from wsnode.passed import Passed
+    from wsnode.replay import Joining
+
+__all__ = ["CLOSING", "DEFLATE", "DISCARDING", "HANDSHAKE", "OPEN", "PLAIN", "SSE", "Extra", "Link"]
 
 # States of a link, in the order in which it passes through them.
 HANDSHAKE, OPEN, CLOSING, DISCARDING = range(4)
 
-# Forms in which a client gets its messages: text frames, compressed text frames, server-sent events.
-PLAIN, DEFLATE, SSE = range(3)
+
+class Extra:
+    """What only some clients need.
+
+    Attributes:
+        joining: its replay under way; meanwhile it stands in no live set.
+        passed: by channel, what it was passed over because it was behind; empty while it is not.
+        patched_after: it was given every message above this sequence that it listens to, so that a
+            patch on one of those means something to it.
+        lost: the highest sequence that the node told others to have lost while this one got no positions.
+    """
+
+    __slots__ = ("joining", "lost", "passed", "patched_after")
+
+    def __init__(self) -> None:
+        self.joining: Joining | None = None
+        self.passed: dict[str, Passed] = {}
+        self.patched_after = 0
+        self.lost = 0
 
 
 class Link:
@@ -24,6 +50,8 @@ class Link:
         form: PLAIN, DEFLATE or SSE, known once the request is read.
         fragments: the fragmented message under way.
         channels: what it subscribed to.
+        options: of those of its channels that were subscribed to with any.
+        extra: what only some clients need, made when it is.
         seen: the node's clock when it last gave a sign of life.
         opened: the node's clock when it was accepted.
         paid_until: its rate limit, see `rates.spaced`.
@@ -34,11 +62,13 @@ class Link:
     __slots__ = (
         "address",
         "channels",
+        "extra",
         "fd",
         "form",
         "fragments",
         "inb",
         "opened",
+        "options",
         "out",
         "paid_until",
         "seen",
@@ -54,10 +84,23 @@ class Link:
         self.inb: bytearray | None = None
         self.fragments: Fragments | None = None
         self.channels: tuple[str, ...] = ()
+        self.options: dict[str, int] | None = None
+        self.extra: Extra | None = None
         self.seen = self.opened = now
         self.paid_until = 0
         self.address = address
         self.why = "gone"
+
+    @property
+    def withheld(self) -> bool:
+        """No position may be told to it: it has not been given all that the others have."""
+        return self.extra is not None and (self.extra.joining is not None or bool(self.extra.passed))
+
+    def with_extra(self) -> Extra:
+        """Its extra state, made if it has none."""
+        if self.extra is None:
+            self.extra = Extra()
+        return self.extra
 
     @classmethod
     def nobody(cls) -> Link:

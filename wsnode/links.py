@@ -44,10 +44,12 @@ class Links:
         now: the node's clock in whole monotonic seconds, set by the sweep; all links share the number.
         open_count: links that are upgraded and not yet said goodbye to.
         total: links of any state, each with a descriptor.
+        behind: open links for which something waits.
         buffered_bytes: what waits for open clients, together; who was told to go is past the budget
             and gone within WS_CLOSE_TIMEOUT.
         on_data: called with a link and what it sent.
         on_leave: called once when a link that was open is no longer served.
+        on_emptied: called with a link that has extra state and whose socket took all that waited for it.
         on_drop: called when a link's descriptor is closed.
     """
 
@@ -59,12 +61,13 @@ class Links:
         self.buffered_bytes = 0
         self.on_data: Callable[[Link, bytes], None] = lambda link, data: None
         self.on_leave: Callable[[Link], None] = lambda link: None
+        self.on_emptied: Callable[[Link], None] = lambda link: None
         self.on_drop: Callable[[Link], None] = lambda link: None
         self.handshakes: deque[tuple[float, Link]] = deque()
         self.closings: deque[tuple[float, Link]] = deque()
         self._loop = loop
         self._counters = counters
-        self._behind: set[Link] = set()
+        self.behind: set[Link] = set()
         self._by_fd: list[Link | None] = []
         self._epoll = select.epoll()
         loop.add_reader(self._epoll.fileno(), self._turn)
@@ -117,7 +120,7 @@ class Links:
             return False
         self._buffer(link, data)
         if self.buffered_bytes > settings.client_buffer_total_bytes:
-            self._too_slow(max(self._behind, key=lambda other: len(other.out or b"")))
+            self._too_slow(max(self.behind, key=lambda other: len(other.out or b"")))
         return link.state == OPEN
 
     def close(self, link: Link, code: int, reason: str, why: str) -> None:
@@ -180,7 +183,7 @@ class Links:
         if link.state == OPEN:
             self.open_count -= 1
             self._counters.connections_closed[why] += 1
-            self._behind.discard(link)
+            self.behind.discard(link)
             self.buffered_bytes -= len(link.out or b"")
             self.on_leave(link)
         link.state = state
@@ -221,7 +224,7 @@ class Links:
         else:
             link.out += data
         if link.state == OPEN:
-            self._behind.add(link)
+            self.behind.add(link)
             self.buffered_bytes += len(data)
 
     def _turn(self) -> None:
@@ -273,8 +276,10 @@ class Links:
             return
         self._epoll.modify(link.fd, _READ)
         if link.state == OPEN:
-            self._behind.discard(link)
+            self.behind.discard(link)
             link.out = None
+            if link.extra is not None:
+                self.on_emptied(link)
         elif link.state == DISCARDING:
             self._half_close(link)
 

@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from wsnode.admission import REASONS
-from wsnode.counters import BAD_PAYLOADS, FANOUT_BUCKETS
+from wsnode.counters import BAD_PAYLOADS, FANOUT_BUCKETS, REPLAYS
 from wsnode.version import version
 from wsnode.view import NodeView
 
@@ -59,6 +59,10 @@ def _bad_payloads(view: NodeView) -> dict[str, float]:
     return {reason: view.counters.bad_payloads[reason] for reason in BAD_PAYLOADS}
 
 
+def _replays(view: NodeView) -> dict[str, float]:
+    return {kind: view.counters.replays[kind] for kind in REPLAYS}
+
+
 def _drain_states(view: NodeView) -> dict[str, float]:
     return {state: float(view.drain.state == state) for state in ("none", "delay", "closing", "drained")}
 
@@ -99,6 +103,22 @@ METRICS: tuple[Metric, ...] = (
     _counter("ws_messages_in_total", "messages read from the stream", lambda v: v.counters.messages_in),
     _counter("ws_messages_out_total", "data frames sent to clients", lambda v: v.counters.messages_out),
     _counter("ws_bytes_out_total", "bytes broadcast, positions included", lambda v: v.counters.bytes_out),
+    _counter("ws_replay_requests_total", "requests for messages of the past, by kind", _replays, "kind"),
+    _counter(
+        "ws_messages_replayed_total",
+        "messages of the past delivered to clients",
+        lambda v: v.counters.messages_replayed,
+    ),
+    _counter(
+        "ws_messages_skipped_total",
+        "messages that conflating clients were passed over for a newer one",
+        lambda v: v.counters.messages_skipped,
+    ),
+    _counter(
+        "ws_gaps_told_total",
+        "names of which a client was told that something may be missing",
+        lambda v: v.counters.gaps_told,
+    ),
     _counter(
         "ws_bad_payloads_total",
         "messages of the stream that were not sent, by reason",

@@ -10,6 +10,7 @@ from wsnode import logs
 from wsnode.admission import Admission, Figures, Reason
 from wsnode.channels import Channels
 from wsnode.config import Settings
+from wsnode.conflation import Flusher
 from wsnode.counters import Counters
 from wsnode.descriptors import raise_descriptor_limit
 from wsnode.drain import Drain
@@ -17,9 +18,11 @@ from wsnode.fanout import Fanout
 from wsnode.feed import Feed
 from wsnode.gauges import Gauges
 from wsnode.intake import Intake, open_listener
+from wsnode.joining import Joiner
 from wsnode.link import HANDSHAKE, Link
 from wsnode.links import Links
-from wsnode.protocol.messages import feed_frame
+from wsnode.protocol.answers import feed_frame
+from wsnode.protocol.forms import reframe
 from wsnode.ring import Ring, Window
 from wsnode.rounds import Announcement
 from wsnode.sessions import Sessions
@@ -56,7 +59,11 @@ class Node:
         self._channels: Channels[Link] = Channels()
         self._links = Links(loop, settings, self.counters)
         self._fanout = Fanout(loop, self._links, self._channels, self._ring, self.counters)
-        self._sessions = Sessions(self._links, self._channels, self._fanout, self._ring, self.counters)
+        parts = self._links, self._channels, self._fanout
+        self._joiner = Joiner(loop, *parts, self._ring, self.counters)
+        self._joiner.caught_up = self._level
+        self._flusher = Flusher(self._links, self._ring, self.counters, self._fanout.head)
+        self._sessions = Sessions(*parts, self._joiner, self._ring, self.counters)
         self._sweep = Sweep(self._links, self.counters)
         self.drain_control = Drain(loop, self._links)
         self.feed_reader = Feed(
@@ -73,6 +80,7 @@ class Node:
         self._intake: Intake | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tick_due = self._position_due = 0.0
+        self._epoch_told = ""
         self._descriptors = raise_descriptor_limit(settings.max_connections)
         self.port = 0
 
@@ -99,6 +107,7 @@ class Node:
         )
         self._links.on_data = self._received
         self._links.on_leave = self._left
+        self._links.on_emptied = self._emptied
         self._gauges.lag.start()
         self._tick_due = self._position_due = self._loop.time()
         self._tick()
@@ -226,6 +235,14 @@ class Node:
         if self._intake is not None:
             self._intake.left(link)
 
+    def _emptied(self, link: Link) -> None:
+        self._flusher.emptied(link)
+        self._joiner.emptied(link)
+
+    def _level(self) -> bool:
+        feed = self.feed_reader.status
+        return feed.connected and not feed.paused and not feed.lag and not self._fanout.busy
+
     def _figures(self, address: str | None) -> Figures:
         links = self._links
         return Figures(
@@ -247,11 +264,14 @@ class Node:
 
     def _tell_feed(self, connected: bool) -> None:
         self._sessions.feed_lost = not connected
-        self._fanout.announce(Announcement(frame=lambda: feed_frame(connected)))
+        frame = feed_frame(connected)
+        self._fanout.announce(Announcement(frame=lambda form: reframe(form, frame)))
 
     def _stream_restarted(self, epoch: str) -> None:
-        before, self._sessions.epoch = self._sessions.epoch, epoch
+        before, self._epoch_told = self._epoch_told, epoch
+        self._ring.epoch = epoch
         self._fanout.restart()
+        self._joiner.reset()
         if before or self._links.open_count:
             self._fanout.announce(Announcement(frame_for=self._sessions.introduce_again))
 
@@ -262,6 +282,8 @@ class Node:
         self._timer = self._loop.call_at(self._tick_due, self._tick)
         self._gauges.sample(now)
         self._admission.observe(now, self._figures(None))
+        # Replays slow down first, before the feed pauses.
+        self._joiner.slow = self._admission.cpu_short
         self.feed_reader.pause(self._admission.paused(self._gauges.cpu.percent))
         self._sweep.tick(now)
         self._ring.trim(time.time_ns() // 1_000_000)

@@ -11,25 +11,16 @@ could read them may have been of any channel. False alarms are allowed, silence 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-# Of each message besides its payload: object, sequence numbers, time stamp, place in the deque.
-_OVERHEAD_BYTES = 250
+from wsnode.message import Message
+
+__all__ = ["MAX_CHANNELS_REMEMBERED", "Message", "Ring", "Window"]
+
+# Of each message besides its payload: object, sequence numbers, time stamp, envelope, place in the deque.
+_OVERHEAD_BYTES = 320
 MAX_CHANNELS_REMEMBERED = 200_000
-
-
-class Message:
-    """One message of the stream, as it waits for its frame and stays for resuming clients."""
-
-    __slots__ = ("channel", "kind", "payload", "prev", "seq", "ts_ms")
-
-    def __init__(self, seq: int, ts_ms: int, kind: str, channel: str, prev: int, payload: bytes) -> None:
-        self.seq = seq
-        self.ts_ms = ts_ms
-        self.kind = kind
-        self.channel = channel
-        self.prev = prev
-        self.payload = payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +37,21 @@ class Ring:
 
     Attributes:
         position: sequence of the last message read, or that which precedes the first one to read.
+        epoch: of the stream, as clients know it; empty before it is known.
         bytes: memory that the kept messages take, roughly.
         hole: end of the last hole: highest sequence that was gone before it could be read.
+        floor: highest sequence that was read or missed, and can't be had from here any more.
     """
 
     def __init__(self, window: Window) -> None:
         self.window = window
         self.position = 0
+        self.epoch = ""
         self.bytes = 0
         self.hole = 0
+        self.floor = 0
         self._messages: deque[Message] = deque()
+        self._newest: dict[str, Message] = {}
         self._last: dict[str, int] = {}
         self._forgotten = 0
 
@@ -67,12 +63,16 @@ class Ring:
         """The lowest sequence from which a client could resume here; one above the position when empty."""
         return self._messages[0].seq if self._messages else self.position + 1
 
-    def restart(self, position: int) -> None:
+    def restart(self, position: int, epoch: str = "") -> None:
         """Forgets all: what is read next follows `position` in a stream of its own."""
+        for message in self._messages:
+            message.older = message.newer = None  # or only the collector would find them
         self._messages.clear()
+        self._newest.clear()
         self._last.clear()
         self.bytes = self._forgotten = 0
-        self.position = self.hole = position
+        self.position = self.hole = self.floor = position
+        self.epoch = epoch
 
     def advance(self, seq: int) -> bool:
         """Takes note that `seq` was read; True when the stream had a hole before it.
@@ -84,9 +84,14 @@ class Ring:
             raise ValueError(f"sequence {seq} after {self.position}")
         holed = seq != self.position + 1
         if holed:
-            self.hole = seq - 1
+            self.lose(seq - 1)
         self.position = seq
         return holed
+
+    def lose(self, seq: int) -> None:
+        """Something up to `seq` is gone, and may have been of any channel."""
+        self.hole = max(self.hole, seq)
+        self.floor = max(self.floor, seq)
 
     def prev(self, channel: str) -> int:
         """The `prev` of the channel's next message."""
@@ -95,12 +100,17 @@ class Ring:
     def skip(self, channel: str, seq: int) -> None:
         """A message of the channel that is not sent: the next `prev` shows it."""
         self._remember(channel, seq)
+        self.floor = max(self.floor, seq)
 
     def add(self, message: Message, now_ms: int) -> None:
         """Keeps a message; those that leave the window go."""
         self._remember(message.channel, message.seq)
+        older = self._newest.get(message.channel)
+        if older is not None:
+            message.older, older.newer = older, message
+        self._newest[message.channel] = message
         self._messages.append(message)
-        self.bytes += len(message.payload) + _OVERHEAD_BYTES
+        self.bytes += message.size + _OVERHEAD_BYTES
         self.trim(now_ms)
 
     def trim(self, now_ms: int) -> None:
@@ -112,7 +122,85 @@ class Ring:
             or len(messages) > window.max_messages
             or self.bytes > window.max_bytes
         ):
-            self.bytes -= len(messages.popleft().payload) + _OVERHEAD_BYTES
+            gone = messages.popleft()
+            self.bytes -= gone.size + _OVERHEAD_BYTES
+            self.floor = max(self.floor, gone.seq)
+            if gone.newer is None:
+                del self._newest[gone.channel]
+            gone.cut_off()
+
+    # What resuming clients ask for.
+
+    def after(self, channel: str, seq: int, upto: int) -> list[Message]:
+        """The channel's messages above `seq`, up to `upto`, in order."""
+        found = []
+        message = self._newest.get(channel)
+        while message is not None and message.seq > seq:
+            if message.seq <= upto:
+                found.append(message)
+            message = message.older
+        found.reverse()
+        return found
+
+    def tail(self, seq: int, upto: int) -> list[Message]:
+        """The messages of all channels above `seq`, up to `upto`, in order."""
+        found = []
+        for message in reversed(self._messages):
+            if message.seq <= seq:
+                break
+            if message.seq <= upto:
+                found.append(message)
+        found.reverse()
+        return found
+
+    def newest(self, channel: str, upto: int) -> Message | None:
+        """The channel's last message up to `upto`, None where it is no longer kept."""
+        message = self._newest.get(channel)
+        while message is not None and message.seq > upto:
+            message = message.older
+        return message
+
+    def channels(self) -> Iterable[str]:
+        """The channels of which messages are kept."""
+        return self._newest.keys()
+
+    def time_of(self, seq: int) -> int | None:
+        """When the message `seq` was published, in ms; None where it is not kept."""
+        if not self._messages or not self._messages[0].seq <= seq <= self._messages[-1].seq:
+            return None
+        low, high = 0, len(self._messages) - 1
+        while low < high:
+            middle = (low + high) // 2
+            if self._messages[middle].seq < seq:
+                low = middle + 1
+            else:
+                high = middle
+        found = self._messages[low]
+        return found.ts_ms if found.seq == seq else None
+
+    def missing(self, channel: str, had: int, upto: int) -> tuple[int, int] | None:
+        """What of a channel, above `had` and up to `upto`, may be lost here: first and last sequence.
+
+        None where all of it is kept. The range may be wider than what is really lost.
+        """
+        lost = 0
+        last = had
+        for message in self.after(channel, had, self.position):
+            if message.prev > last:
+                lost = message.prev
+            last = message.seq
+            if last > upto:
+                break
+        else:
+            if self.prev(channel) > last:
+                lost = self.prev(channel)
+        lost = min(lost, upto)
+        return (had + 1, lost) if lost > had else None
+
+    def missing_of_any(self, had: int, upto: int) -> tuple[int, int] | None:
+        """The same for channels that nobody can name, those of a pattern."""
+        lost = min(self.floor, upto)
+        return (had + 1, lost) if lost > had else None
 
     def _remember(self, channel: str, seq: int) -> None:
         if len(self._last) >= MAX_CHANNELS_REMEMBERED and channel not in self._last:

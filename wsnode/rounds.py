@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
-from wsnode.channels import Channels
+from wsnode.channels import CONFLATE, DELTA, Channels
+from wsnode.conflation import pass_over
 from wsnode.link import Link
-from wsnode.protocol.envelope import data_frame
-from wsnode.ring import Message
+from wsnode.message import Message
 
 # A round must fit into a client's empty socket buffer, or joining frames would make clients slow.
 ROUND_BYTES = 49_152
-_ENVELOPE_BYTES = 150  # roughly
+_ENVELOPE_BYTES = 130  # roughly
 # Below IOV_MAX (1024), since a client may get each message of a round as a buffer of one writev.
 ROUND_MESSAGES = 512
+_NOBODY: Set[Link] = frozenset()
+
+# A frame in the form of a client, made when it is needed.
+Tail = Callable[[int], bytes]
+# Form, options and subscribers, each subscriber once.
+Listeners = list[tuple[int, int, Set[Link]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A control message to all open clients: one frame for all, or one for each, made when its turn comes."""
+    """A control message to all open clients, made when its turn comes; the position, if it says no other.
 
-    frame: Callable[[], bytes] | None = None
+    Attributes:
+        frame: gives a frame for each form of clients.
+        frame_for: gives the frame of one client.
+    """
+
+    frame: Tail | None = None
     frame_for: Callable[[Link], bytes] | None = None
 
 
@@ -63,71 +74,143 @@ class Round:
     link: int = 0
 
 
+@dataclass(slots=True)
+class Flow:
+    """Messages of one channel for those who get them in the same form and as the same bytes."""
+
+    form: int
+    links: Set[Link]
+    seqs: list[int]
+    frames: list[bytes]
+
+    def joined(self, tail: bytes) -> bytes:
+        """All of it as one write."""
+        return b"".join((*self.frames, tail))
+
+
 def take_round(
-    line: deque[Job], channels: Channels[Link], max_bytes: int = ROUND_BYTES
-) -> tuple[Round, dict[str, list[bytes]]]:
+    line: deque[Job], channels: Channels[Link], epoch: str, max_bytes: int = ROUND_BYTES
+) -> tuple[Round, list[Flow]]:
     """Takes the next messages out of the line and encodes those that someone listens to, once each.
 
     Stops before `max_bytes` are exceeded, but for a single message that is larger.
-    Returns the round, still without parts, and its frames by channel, in the order of `heard`.
+    Returns the round, still without parts, and what of it flows to whom.
     """
     taken = Round()
-    frames: dict[str, list[bytes]] = {}
+    heard: dict[str, tuple[Listeners, list[Message]]] = {}
     size = 0
     while line and len(taken.messages) < ROUND_MESSAGES:
         message = line[0]
         if not isinstance(message, Message):
             break
-        if size and size + len(message.payload) + _ENVELOPE_BYTES > max_bytes:
+        channel = message.channel
+        likely = message.size + _ENVELOPE_BYTES + len(channel)
+        if size and size + likely > max_bytes:
             break
         line.popleft()
         taken.messages.append(message)
-        channel = message.channel
-        if not channels.subscribers(channel):
-            continue
-        frame = data_frame(message.seq, message.ts_ms, message.kind, channel, message.prev, message.payload)
-        size += len(frame)
-        taken.heard.append(message)
-        frames.setdefault(channel, []).append(frame)
-    return taken, frames
+        message.started = True
+        if channel not in heard:
+            heard[channel] = channels.subscribers(channel), []
+        listeners, messages = heard[channel]
+        if listeners:
+            messages.append(message)
+            taken.heard.append(message)
+            size += likely
+    flows: list[Flow] = []
+    for listeners, messages in heard.values():
+        for form, options, subscribers in listeners:
+            _add_flows(flows, form, options, subscribers, messages, epoch)
+    return taken, flows
 
 
-def add_parts(
-    taken: Round, frames: dict[str, list[bytes]], channels: Channels[Link], tail: bytes
-) -> set[Link]:
-    """Works out who gets what. `tail`, if any, follows the data of all in the round; these are returned."""
-    if len(frames) == 1:
-        ((channel, own),) = frames.items()
-        subscribers = channels.subscribers(channel)
-        taken.parts.append(Part(list(subscribers), b"".join((*own, tail)), len(own)))
-        return set(subscribers) if tail else set()
+def _add_flows(
+    flows: list[Flow],
+    form: int,
+    options: int,
+    subscribers: Set[Link],
+    messages: list[Message],
+    epoch: str,
+) -> None:
+    if options & CONFLATE:
+        behind = [link for link in subscribers if link.out is not None]
+        if behind:
+            for link in behind:
+                pass_over(link, messages)
+            subscribers = subscribers - set(behind)
+    if not subscribers:
+        return
+    if options & DELTA:
+        _add_patches(flows, form, subscribers, messages, epoch)
+    else:
+        seqs = [message.seq for message in messages]
+        flows.append(Flow(form, subscribers, seqs, [message.frame(form, epoch) for message in messages]))
+
+
+def _add_patches(
+    flows: list[Flow], form: int, subscribers: Set[Link], messages: list[Message], epoch: str
+) -> None:
+    """Patches for those who were given the message before the first, and it whole for the others."""
+    seqs = [message.seq for message in messages]
+    patches = [message.delta_frame(form, epoch) for message in messages]
+    frames = [
+        patch if patch is not None else message.frame(form, epoch)
+        for patch, message in zip(patches, messages, strict=True)
+    ]
+    new: Set[Link] = _NOBODY
+    base = messages[0].older
+    if patches[0] is not None and base is not None:
+        new = {link for link in subscribers if link.extra is None or link.extra.patched_after >= base.seq}
+    if new:
+        flows.append(Flow(form, new, seqs, [messages[0].frame(form, epoch), *frames[1:]]))
+        subscribers = subscribers - new
+    if subscribers:
+        flows.append(Flow(form, subscribers, seqs, frames))
+
+
+def add_parts(taken: Round, flows: list[Flow], tail: Tail | None) -> set[Link]:
+    """Works out who is written what. `tail`, if any, follows the data of all in the round: those returned."""
+    tails = {form: tail(form) for form in {flow.form for flow in flows}} if tail is not None else {}
+    if len(flows) == 1:
+        (flow,) = flows
+        end = tails.get(flow.form, b"")
+        taken.parts.append(Part(list(flow.links), flow.joined(end), len(flow.frames)))
+        return set(flow.links) if tails else set()
     seen: set[Link] = set()
     several: set[Link] = set()
-    for channel in frames:
-        subscribers = channels.subscribers(channel)
-        several |= seen & subscribers
-        seen |= subscribers
-    for channel, own in frames.items():
-        alone = list(channels.subscribers(channel) - several)
+    for flow in flows:
+        several |= seen & flow.links
+        seen |= flow.links
+    for flow in flows:
+        alone = list(flow.links - several)
         if alone:
-            taken.parts.append(Part(alone, b"".join((*own, tail)), len(own)))
+            taken.parts.append(Part(alone, flow.joined(tails.get(flow.form, b"")), len(flow.frames)))
     if several:
-        taken.parts.append(_several(taken, frames, channels, several, tail))
+        taken.parts.append(_several(flows, several, tails))
     return seen
 
 
-def _several(
-    taken: Round, frames: dict[str, list[bytes]], channels: Channels[Link], several: set[Link], tail: bytes
-) -> Part:
-    """Those with more than one channel due get their frames in stream order, without joining them first."""
+def _several(flows: list[Flow], several: set[Link], tails: dict[int, bytes]) -> Part:
+    """Those with more than one flow get their frames in stream order, without joining them first."""
     own: dict[Link, list[bytes]] = {link: [] for link in several}
-    concerned = {channel: channels.subscribers(channel) & several for channel in frames}
-    next_frame = {channel: iter(queue) for channel, queue in frames.items()}
-    for message in taken.heard:
-        frame = next(next_frame[message.channel])
-        for link in concerned[message.channel]:
-            own[link].append(frame)
-    if tail:
-        for queue in own.values():
-            queue.append(tail)
-    return Part(list(own), b"", 0, list(own.values()), control=1 if tail else 0)
+    frames: list[tuple[int, bytes, Set[Link]]] = []
+    for flow in flows:
+        concerned = flow.links & several
+        if concerned:
+            frames += ((seq, data, concerned) for seq, data in zip(flow.seqs, flow.frames, strict=True))
+    frames.sort(key=lambda entry: entry[0])
+    for _, data, concerned in frames:
+        for link in concerned:
+            own[link].append(data)
+    if tails:
+        for link, queue in own.items():
+            queue.append(tails[link.form])
+    return Part(list(own), b"", 0, list(own.values()), control=1 if tails else 0)
+
+
+def announced_parts(links: list[Link], frame: Tail) -> list[Part]:
+    """The same control message for all of them, in their forms."""
+    by_form: dict[int, list[Link]] = {}
+    for link in links:
+        by_form.setdefault(link.form, []).append(link)
+    return [Part(own, frame(form), 0) for form, own in by_form.items()]

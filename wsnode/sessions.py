@@ -5,13 +5,24 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from wsnode.channels import Channels
+from wsnode.channels import CONFLATE, DELTA, Channels
 from wsnode.counters import Counters
 from wsnode.fanout import Fanout
+from wsnode.joining import Joiner
 from wsnode.link import CLOSING, OPEN, Link
 from wsnode.links import Links
-from wsnode.protocol import frames, messages
-from wsnode.protocol.messages import ClientError, Resume, Subscribe, Unsubscribe
+from wsnode.protocol import answers, frames
+from wsnode.protocol.forms import reframe
+from wsnode.protocol.messages import (
+    ClientError,
+    Replay,
+    Resume,
+    Subscribe,
+    Unsubscribe,
+    parse_client_message,
+    parse_query,
+)
+from wsnode.protocol.sse import parse_last_event_id
 from wsnode.rates import spaced
 from wsnode.ring import Ring
 
@@ -20,42 +31,51 @@ class Sessions:
     """The conversation with each client. All state of a client is on its link.
 
     Attributes:
-        epoch: of the stream, as told to clients; empty before it is known.
         feed_lost: whether clients were told that the node has lost its feed.
     """
 
     def __init__(
-        self, links: Links, channels: Channels[Link], fanout: Fanout, ring: Ring, counters: Counters
+        self,
+        links: Links,
+        channels: Channels[Link],
+        fanout: Fanout,
+        joiner: Joiner,
+        ring: Ring,
+        counters: Counters,
     ) -> None:
-        self.epoch = ""
         self.feed_lost = False
         self._links, self._channels, self._fanout = links, channels, fanout
-        self._ring, self._counters = ring, counters
+        self._joiner, self._ring, self._counters = joiner, ring, counters
 
-    def greet(self, link: Link, query: str) -> bytes:
-        """The first frames of a connection: hello, and the answer to a subscription in its URL."""
-        answers = [self.hello()]
+    def greet(self, link: Link, query: str, last_event_id: str = "") -> bytes:
+        """The first messages of a connection: hello, and the answer to a subscription in its URL.
+
+        `last_event_id` is from where an SSE client goes on; it counts before what the URL says.
+        """
+        said = [self.hello()]
         if self.feed_lost:
-            answers.append(messages.feed_frame(False))
+            said.append(answers.feed_frame(False))
         try:
-            message = messages.parse_query(query) if query else None
+            message = parse_query(query) if query else None
             if message is not None:
-                answers.append(self._subscribe(link, message))
+                said.append(self._subscribe(link, _going_on(message, last_event_id)))
         except ClientError as error:
-            answers.append(self._error(error))
-        return b"".join(answers)
+            said.append(self._error(error))
+        return b"".join(reframe(link.form, frame) for frame in said if frame)
 
     def hello(self) -> bytes:
         """The frame that says where this node stands."""
         node = self._links.settings.node_name
-        return messages.hello_frame(node, self.epoch, self._fanout.head(), self._ring.oldest)
+        return answers.hello_frame(node, self._ring.epoch, self._fanout.head(), self._ring.oldest)
 
     def introduce_again(self, link: Link) -> bytes:
         """What an open client is told when the stream became another one: a new hello and acknowledgement."""
-        head = self._fanout.head()
-        if not link.channels:
-            return self.hello()
-        return self.hello() + messages.subscription_ack_frame(link.channels, len(link.channels), head)
+        said = reframe(link.form, self.hello())
+        if link.channels:
+            head = self._fanout.head()
+            acknowledged = answers.subscription_ack_frame(link.channels, len(link.channels), head)
+            said += reframe(link.form, acknowledged)
+        return said
 
     def read(self, link: Link, data: bytes) -> None:
         """What an open (or closing) link sent."""
@@ -76,27 +96,27 @@ class Sessions:
         self._handle(link, received, broken)
 
     def _handle(self, link: Link, received: list[frames.Received], broken: frames.FrameError | None) -> None:
-        answers: list[bytes] = []
+        said: list[bytes] = []
         pinged: bytes | None = None
         for opcode, payload in received:
             if opcode == frames.TEXT:
-                answers.append(self._message(link, payload))
+                said.append(self._message(link, payload))
             elif opcode == frames.PING:
                 pinged = payload
             elif opcode == frames.CLOSE:
-                answers.append(frames.encode_frame(frames.CLOSE, payload))
-                self._links.finish(link, b"".join(answers), "client")
+                said.append(frames.encode_frame(frames.CLOSE, payload))
+                self._links.finish(link, b"".join(said), "client")
                 return
             elif opcode == frames.BINARY:
-                answers.append(self._binary(link))
+                said.append(self._binary(link))
         if pinged is not None:
             # Only the newest of several needs an answer (RFC 6455, section 5.5.3).
-            answers.append(frames.encode_frame(frames.PONG, pinged))
+            said.append(frames.encode_frame(frames.PONG, pinged))
         if broken is not None:
-            answers.append(frames.encode_close(broken.code, broken.reason))
-            self._links.finish(link, b"".join(answers), "protocol")
-        elif answers:
-            self._links.send(link, answers[0] if len(answers) == 1 else b"".join(answers))
+            said.append(frames.encode_close(broken.code, broken.reason))
+            self._links.finish(link, b"".join(said), "protocol")
+        elif said:
+            self._links.send(link, said[0] if len(said) == 1 else b"".join(said))
 
     def _binary(self, link: Link) -> bytes:
         self._counters.client_messages += 1
@@ -109,14 +129,19 @@ class Sessions:
         if limited is not None:
             return self._error(limited)
         try:
-            message = messages.parse_client_message(payload)
+            message = parse_client_message(payload)
             if isinstance(message, Subscribe):
                 return self._subscribe(link, message)
             if isinstance(message, Unsubscribe):
                 self._fanout.hasten(link)
+                self._joiner.forget(link, message.channels)
                 self._channels.unsubscribe(link, message.channels)
-                return messages.unsubscription_ack_frame(message.channels, len(link.channels))
-            return messages.pong_frame(time.time_ns() // 1_000_000, self._fanout.settled())
+                return answers.unsubscription_ack_frame(message.channels, len(link.channels))
+            if isinstance(message, Replay):
+                self._joiner.replay(link, message.above, message.upto)
+                return b""
+            seq = self._joiner.reached(link, self._fanout.settled())
+            return answers.pong_frame(time.time_ns() // 1_000_000, seq)
         except ClientError as error:
             return self._error(error)
 
@@ -129,23 +154,44 @@ class Sessions:
             # The round under way may still have a message for it of a channel that it has already;
             # the acknowledgement must not claim that message for itself.
             self._fanout.hasten(link)
+        if message.resume is not None or message.last:
+            self._joiner.hold(link)
         if link.state != OPEN:  # hastening found it gone, or too slow: a subscription would outlive it
             return b""
-        seq = self._fanout.claim(known)
-        self._channels.subscribe(link, names)
-        outcome = self._outcome(message.resume, names, seq) if message.resume else None
-        return messages.subscription_ack_frame(names, len(link.channels), seq, outcome)
+        held = link.extra is not None and link.extra.joining is not None
+        head, seq = self._fanout.head(), self._fanout.claim(known)
+        if held and known:
+            seq = self._joiner.reached(link, seq)
+        options = CONFLATE * message.conflate | DELTA * message.delta
+        self._channels.subscribe(link, names, options, held=held)
+        if options & DELTA:
+            # What came up to here it was not given, or not by this name: no patch can rest on it.
+            link.with_extra().patched_after = head
+        outcome = self._resume(link, message.resume, names, head) if message.resume is not None else None
+        if outcome is not None:
+            seq = head
+        elif held:
+            self._joiner.begin_at(link, names, head)
+        if message.last:
+            self._joiner.last(link, names)
+        return answers.subscription_ack_frame(names, len(link.channels), seq, outcome)
 
-    def _outcome(self, resume: Resume, names: tuple[str, ...], seq: int) -> dict[str, Any]:
-        """What a resume comes to without replay: recovered where nothing was missed, else said so."""
-        if resume.epoch != self.epoch:
+    def _resume(self, link: Link, resume: Resume, names: tuple[str, ...], head: int) -> dict[str, Any]:
+        """Begins the replay of what can be given, and says for each name whether that is all."""
+        if resume.epoch != self._ring.epoch or not self._same_time(resume):
+            self._joiner.begin_at(link, names, head)
+            self._counters.gaps_told += len(names)
             return {name: {"recovered": False} for name in names}
-        outcome: dict[str, Any] = {}
-        for name in names:
-            had = resume.channels.get(name, resume.seq)
-            missed = self._ring.prev(name) > had and seq > had
-            outcome[name] = {"recovered": False, "missing": [had + 1, seq]} if missed else {"recovered": True}
-        return outcome
+        missing = self._joiner.resume(link, {name: resume.channels.get(name, resume.seq) for name in names})
+        return {
+            name: {"recovered": True} if lost is None else {"recovered": False, "missing": lost}
+            for name, lost in missing.items()
+        }
+
+    def _same_time(self, resume: Resume) -> bool:
+        """A stream that was made again can have the same epoch: then its messages have other times."""
+        known = self._ring.time_of(resume.seq) if resume.ts_ms is not None else None
+        return known is None or known == resume.ts_ms
 
     def _limited(self, link: Link) -> ClientError | None:
         settings = self._links.settings
@@ -161,4 +207,19 @@ class Sessions:
 
     def _error(self, error: ClientError) -> bytes:
         self._counters.client_errors[error.code] += 1
-        return messages.error_frame(error)
+        return answers.error_frame(error)
+
+
+def _going_on(message: Subscribe, last_event_id: str) -> Subscribe:
+    """The subscription of an SSE client that comes back."""
+    told = parse_last_event_id(last_event_id)
+    if told is None:
+        return message
+    epoch, seq = told
+    return Subscribe(
+        message.channels,
+        Resume(epoch, seq),
+        last=message.last,
+        conflate=message.conflate,
+        delta=message.delta,
+    )

@@ -6,8 +6,6 @@ import re
 
 import orjson
 
-from wsnode.protocol.frames import encode_text
-
 DEFAULT_TYPE = "price:update"
 TYPE_HEADER = "Ws-Type"
 # Control types have no colon, so that a publisher can never forge one.
@@ -30,9 +28,30 @@ def message_type(wish: str | None) -> str:
     return wish if wish is not None and _TYPE.fullmatch(wish) else DEFAULT_TYPE
 
 
-def data_frame(seq: int, ts_ms: int, kind: str, channel: str, prev: int, payload: bytes) -> bytes:
-    """The whole frame of one message. `payload` must have passed `is_json`."""
-    return encode_text(
-        b'{"seq":%d,"ts":%d,"type":"%b","channel":%b,"prev":%d,"data":%b}'
-        % (seq, ts_ms, kind.encode(), orjson.dumps(channel), prev, payload)
+def data_text(
+    seq: int,
+    ts_ms: int,
+    kind: str,
+    channel: str,
+    prev: int,
+    content: bytes,
+    field: bytes = b"data",
+    skipped: int = 0,
+) -> bytes:
+    """One message's JSON. `content` must have passed `is_json`; it stands last, where it can be found again.
+
+    Args:
+        field: `data`, or `delta` for a patch.
+        skipped: messages of the channel that one client was passed over, told where there are any.
+    """
+    told = b'"skipped":%d,' % skipped if skipped else b""
+    return b'{"seq":%d,"ts":%d,"type":"%b","channel":%b,"prev":%d,%b"%b":%b}' % (
+        seq,
+        ts_ms,
+        kind.encode(),
+        orjson.dumps(channel),
+        prev,
+        told,
+        field,
+        content,
     )

@@ -1,4 +1,4 @@
-"""What clients may say, and the node's exact answers.
+"""What clients may say.
 
     ClientError         the message can't be honoured: answered with {"type":"error"}, connection stays up
 
@@ -14,7 +14,6 @@ from urllib.parse import parse_qs
 import orjson
 
 from wsnode.protocol.envelope import MAX_SEQUENCE
-from wsnode.protocol.frames import encode_text
 
 Code = Literal[
     "INVALID_JSON",
@@ -23,12 +22,14 @@ Code = Literal[
     "INVALID_CHANNEL",
     "TOO_MANY_CHANNELS",
     "INVALID_RESUME",
+    "INVALID_REPLAY",
+    "INVALID_OPTION",
     "BINARY_NOT_SUPPORTED",
-    "NOT_SUPPORTED",
     "RATE_LIMIT_EXCEEDED",
 ]
 MAX_CHANNEL_LENGTH = 255
 _FORBIDDEN: Final = frozenset("*> ")
+_FLAGS: Final = {"1": True, "true": True, "0": False, "false": False}
 
 
 class ClientError(Exception):
@@ -47,19 +48,30 @@ class Resume:
         epoch: the stream's epoch that the client saw; empty where it says none.
         seq: last sequence seen.
         channels: channels with a last sequence of their own.
+        ts_ms: when the message `seq` was published, None where the client does not say.
     """
 
     epoch: str
     seq: int
     channels: dict[str, int] = field(default_factory=dict)
+    ts_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Channels to add, each once, in the client's order."""
+    """Channels and patterns to add, each once, in the client's order.
+
+    Attributes:
+        last: the newest message of each is wanted at once.
+        conflate: where the client falls behind only the newest message of each is wanted.
+        delta: patches are understood.
+    """
 
     channels: tuple[str, ...]
     resume: Resume | None = None
+    last: bool = False
+    conflate: bool = False
+    delta: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,15 @@ class Heartbeat:
     """A sign of life that wants an answer."""
 
 
-ClientMessage = Subscribe | Unsubscribe | Heartbeat
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A stretch of the client's own channels: above a sequence, up to another or to the newest."""
+
+    above: int
+    upto: int | None
+
+
+ClientMessage = Subscribe | Unsubscribe | Replay | Heartbeat
 _HEARTBEAT = Heartbeat()
 
 
@@ -97,25 +117,63 @@ def parse_client_message(payload: bytes) -> ClientMessage:
         return _HEARTBEAT
     if kind == "subscribe":
         data = _data(message)
-        return Subscribe(_channels(data), _resume(data.get("resume")))
+        return Subscribe(
+            _channels(data, patterns=True),
+            _resume(data.get("resume")),
+            **{option: _flag(option, data.get(option, False)) for option in ("last", "conflate", "delta")},
+        )
     if kind == "unsubscribe":
-        return Unsubscribe(_channels(_data(message)))
+        return Unsubscribe(_channels(_data(message), patterns=True))
     if kind == "replay":
-        raise ClientError("NOT_SUPPORTED", "replay is not offered by this node")
+        return _replay(_data(message))
     raise ClientError("UNKNOWN_TYPE", f"unknown type {kind[:64]!r}")
 
 
 def parse_query(query: str) -> Subscribe | None:
-    """The subscription in a handshake's URL (`channels=A.b,C.d`), None without one.
+    """The subscription in a handshake's URL (`channels=A.b,C.*&epoch=…&seq=…&last=1`), None without one.
 
     Raises:
         ClientError: as for the message.
     """
-    values = parse_qs(query).get("channels")
-    if not values:
+    values = parse_qs(query)
+    if "channels" not in values:
         return None
-    names = [name for value in values for name in value.split(",") if name]
-    return Subscribe(_channels({"channels": names}))
+    names = [name for value in values["channels"] for name in value.split(",") if name]
+    resume = None
+    if "seq" in values or "epoch" in values:
+        resume = {"epoch": values.get("epoch", [""])[-1], "seq": _number(values.get("seq", ["0"])[-1])}
+        if "ts" in values:
+            resume["ts"] = _number(values["ts"][-1])
+    return Subscribe(
+        _channels({"channels": names}, patterns=True),
+        _resume(resume),
+        **{
+            option: _flag(option, _FLAGS.get(values.get(option, ["0"])[-1].lower()))
+            for option in ("last", "conflate", "delta")
+        },
+    )
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else text
+
+
+def _flag(option: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ClientError("INVALID_OPTION", f"{option} must be true or false")
+    return value
+
+
+def _replay(data: dict[str, Any]) -> Replay:
+    if "since" in data:
+        if "from" in data or "to" in data:
+            raise ClientError("INVALID_REPLAY", "a replay has either since, or from and to")
+        return Replay(_sequence(data["since"], "since", "INVALID_REPLAY"), None)
+    first = _sequence(data.get("from"), "from", "INVALID_REPLAY")
+    last = _sequence(data.get("to"), "to", "INVALID_REPLAY")
+    if last < first:
+        raise ClientError("INVALID_REPLAY", f"to={last} is below from={first}")
+    return Replay(max(0, first - 1), last)
 
 
 def _data(message: dict[str, Any]) -> dict[str, Any]:
@@ -125,13 +183,32 @@ def _data(message: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-def _channels(data: dict[str, Any]) -> tuple[str, ...]:
+def _channels(data: dict[str, Any], *, patterns: bool = False) -> tuple[str, ...]:
     channels = data.get("channels")
     if not isinstance(channels, list):
         raise ClientError("INVALID_MESSAGE", "data.channels must be a list of channel names")
     for name in channels:
-        check_channel(name)
+        if not (patterns and _is_pattern(name)):
+            check_channel(name)
     return tuple(dict.fromkeys(channels))
+
+
+def _is_pattern(name: Any) -> bool:
+    """`*`, `SYMBOL.*` or `*.EVENT`, whose other half must be possible in a channel."""
+    if name == "*":
+        return True
+    if not isinstance(name, str) or name.count("*") != 1:
+        return False
+    if name.endswith(".*"):
+        symbol = name[:-2]
+        if "." in symbol:
+            raise ClientError("INVALID_CHANNEL", f"{name!a}: a symbol ends at the first dot")
+        check_channel(symbol)
+        return True
+    if name.startswith("*."):
+        check_channel(name[2:])
+        return True
+    return False
 
 
 def check_channel(name: Any) -> None:
@@ -143,7 +220,9 @@ def check_channel(name: Any) -> None:
     # isprintable() is false for control characters and for every space but the plain one.
     if not name.isprintable() or not _FORBIDDEN.isdisjoint(name):
         raise ClientError(
-            "INVALID_CHANNEL", f"{name!a}: spaces, control characters, * and > are not allowed in a channel"
+            "INVALID_CHANNEL",
+            f"{name!a}: spaces, control characters, * and > are not allowed in a channel; patterns are "
+            "SYMBOL.*, *.EVENT and *",
         )
     if name[0] == "." or name[-1] == "." or ".." in name:
         raise ClientError("INVALID_CHANNEL", f"{name!a}: a part between dots is empty")
@@ -159,71 +238,16 @@ def _resume(value: Any) -> Resume | None:
     if not isinstance(epoch, str) or not isinstance(channels, dict):
         raise ClientError("INVALID_RESUME", "resume.epoch must be a string, resume.channels an object")
     for name in channels:
-        check_channel(name)
-    own = {name: _sequence(seq) for name, seq in channels.items()}
-    return Resume(epoch, _sequence(value.get("seq", 0)), own)
+        if not _is_pattern(name):
+            check_channel(name)
+    own = {name: _sequence(seq, "resume.channels") for name, seq in channels.items()}
+    ts_ms = value.get("ts")
+    if ts_ms is not None and type(ts_ms) is not int:
+        raise ClientError("INVALID_RESUME", "resume.ts must be an integer, in milliseconds")
+    return Resume(epoch, _sequence(value.get("seq", 0), "resume.seq"), own, ts_ms)
 
 
-def _sequence(value: Any) -> int:
+def _sequence(value: Any, name: str, code: Code = "INVALID_RESUME") -> int:
     if type(value) is not int or not 0 <= value <= MAX_SEQUENCE:
-        raise ClientError("INVALID_RESUME", f"a resume seq must be an integer from 0 to {MAX_SEQUENCE}")
+        raise ClientError(code, f"{name} must be an integer from 0 to {MAX_SEQUENCE}")
     return value
-
-
-# Answers, as whole frames.
-
-
-def hello_frame(node: str, epoch: str, head: int, oldest: int) -> bytes:
-    """The first message of a connection."""
-    return _frame({"type": "hello", "node": node, "epoch": epoch, "head": head, "oldest": oldest})
-
-
-def subscription_ack_frame(
-    channels: tuple[str, ...], count: int, seq: int, outcome: dict[str, Any] | None = None
-) -> bytes:
-    """Messages of these channels after `seq` are live; `outcome` is what became of a resume."""
-    answer: dict[str, Any] = {
-        "type": "subscription_ack",
-        "subscribed": channels,
-        "count": count,
-        "seq": seq,
-    }
-    if outcome is not None:
-        answer["channels"] = outcome
-    return _frame(answer)
-
-
-def unsubscription_ack_frame(channels: tuple[str, ...], count: int) -> bytes:
-    """Nothing more comes of these channels; `count` are left."""
-    return _frame({"type": "unsubscription_ack", "unsubscribed": channels, "count": count})
-
-
-def pong_frame(ts_ms: int, seq: int) -> bytes:
-    """Answer to a heartbeat; all that the client subscribed to has reached it up to `seq`."""
-    return encode_text(b'{"type":"pong","ts":%d,"seq":%d}' % (ts_ms, seq))
-
-
-def position_frame(seq: int, lost: int = 0) -> bytes:
-    """Channels that are caught up stand at `seq`.
-
-    `lost` is the highest sequence that the node itself could not deliver since the last position:
-    told as `prev`, which has the same meaning as in a data message, or a client of a quiet channel
-    would take its channel for caught up and resume past the loss on another node.
-    """
-    if lost:
-        return encode_text(b'{"type":"position","seq":%d,"prev":%d}' % (seq, lost))
-    return encode_text(b'{"type":"position","seq":%d}' % seq)
-
-
-def feed_frame(connected: bool) -> bytes:
-    """The node lost its feed, or is back and caught up."""
-    return _frame({"type": "feed", "connected": connected})
-
-
-def error_frame(error: ClientError) -> bytes:
-    """Answer to a message that can't be honoured."""
-    return _frame({"type": "error", "code": error.code, "message": error.message})
-
-
-def _frame(answer: dict[str, Any]) -> bytes:
-    return encode_text(orjson.dumps(answer))

@@ -209,7 +209,7 @@ async def test_a_fault_as_a_round_begins_loses_no_count_and_is_told(
     async with running_node(node_settings(nats_server.url, position_interval=1)) as node:
         client = await WsClient.open(node.port, "A.b")
         with monkeypatch.context() as patched:
-            patched.setattr("wsnode.rounds.data_frame", lambda *args: 1 / 0)
+            patched.setattr("wsnode.message.data_text", lambda *args: 1 / 0)
             await nats_server.publish(("A.b", b"1"))
             await until(lambda: "a round of the fan-out failed" in caplog.text)
         assert node.queue_depth == 0

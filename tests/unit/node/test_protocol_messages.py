@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsnode.protocol import messages
-from wsnode.protocol.envelope import data_frame, is_json, message_type
+from wsnode.protocol import answers, messages
+from wsnode.protocol.envelope import data_text, is_json, message_type
 from wsnode.protocol.messages import (
     ClientError,
     Heartbeat,
+    Replay,
     Resume,
     Subscribe,
     Unsubscribe,
@@ -35,7 +36,7 @@ def test_what_clients_may_say() -> None:
     resume = {"epoch": "e", "seq": 123, "ts": 5, "channels": {"A.y": 2**53 - 1}}
     message = {"type": "subscribe", "data": {"channels": ["A.y"], "resume": resume}}
     assert parse_client_message(json.dumps(message).encode()) == Subscribe(
-        ("A.y",), Resume("e", 123, {"A.y": 2**53 - 1})
+        ("A.y",), Resume("e", 123, {"A.y": 2**53 - 1}, ts_ms=5)
     )
 
 
@@ -101,7 +102,7 @@ def test_anything_is_either_understood_or_answered(payload: bytes) -> None:
     try:
         parse_client_message(payload)
     except ClientError as error:
-        answer = json.loads(_text(messages.error_frame(error)))
+        answer = json.loads(_text(answers.error_frame(error)))
         assert set(answer) == {"type", "code", "message"}
 
 
@@ -115,32 +116,80 @@ def test_subscriptions_in_the_url() -> None:
     assert parse_query("deflate=0") is None
     assert parse_query("channels=A.b,C.d&channels=A.b") == Subscribe(("A.b", "C.d"))
     assert parse_query("channels=%C3%A4.b") == Subscribe(("\u00e4.b",))
-    with pytest.raises(ClientError):
-        parse_query("channels=A.*")
+    assert parse_query("channels=A.*&epoch=e&seq=7&ts=5&last=1&conflate=true&delta=0") == Subscribe(
+        ("A.*",), Resume("e", 7, ts_ms=5), last=True, conflate=True
+    )
+    for bad, code in [
+        ("channels=A.*.c", "INVALID_CHANNEL"),
+        ("channels=A.b&seq=x", "INVALID_RESUME"),
+        ("channels=A.b&seq=1&ts=x", "INVALID_RESUME"),
+        ("channels=A.b&last=2", "INVALID_OPTION"),
+    ]:
+        with pytest.raises(ClientError) as caught:
+            parse_query(bad)
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize("name", ["*", "BTC.*", "*.trade", "*.a.b", "ä.*"])
+def test_patterns_are_for_subscriptions(name: str) -> None:
+    message = json.dumps({"type": "subscribe", "data": {"channels": [name]}}).encode()
+    assert parse_client_message(message) == Subscribe((name,))
+
+
+@pytest.mark.parametrize("name", ["**", "*.*", "A*", "A.*.c", "A.b.*", "*.", ".*", "*trade", "A.>", "*. "])
+def test_what_is_no_pattern(name: str) -> None:
+    with pytest.raises(ClientError) as caught:
+        parse_client_message(json.dumps({"type": "subscribe", "data": {"channels": [name]}}).encode())
+    assert caught.value.code == "INVALID_CHANNEL"
+
+
+def test_options_and_replays() -> None:
+    data: dict[str, Any] = {"channels": ["A.b"], "last": True, "conflate": True, "delta": True}
+    wanted = Subscribe(("A.b",), last=True, conflate=True, delta=True)
+    assert parse_client_message(json.dumps({"type": "subscribe", "data": data}).encode()) == wanted
+    for ask, above, upto in [
+        ({"from": 5, "to": 9}, 4, 9),
+        ({"from": 0, "to": 0}, 0, 0),
+        ({"since": 5}, 5, None),
+    ]:
+        message = json.dumps({"type": "replay", "data": ask}).encode()
+        assert parse_client_message(message) == Replay(above, upto)
+    for bad, code in [
+        ({"type": "replay", "data": {}}, "INVALID_REPLAY"),
+        ({"type": "replay", "data": {"from": 5}}, "INVALID_REPLAY"),
+        ({"type": "replay", "data": {"from": 5, "to": 4}}, "INVALID_REPLAY"),
+        ({"type": "replay", "data": {"from": 1, "to": 2, "since": 3}}, "INVALID_REPLAY"),
+        ({"type": "replay", "data": {"since": -1}}, "INVALID_REPLAY"),
+        ({"type": "subscribe", "data": {"channels": ["A.b"], "last": 1}}, "INVALID_OPTION"),
+        ({"type": "subscribe", "data": {"channels": ["A.b"], "resume": {"ts": "x"}}}, "INVALID_RESUME"),
+    ]:
+        with pytest.raises(ClientError) as caught:
+            parse_client_message(json.dumps(bad).encode())
+        assert caught.value.code == code
 
 
 def test_answers_to_the_letter() -> None:
-    assert _text(messages.hello_frame("n", "e", 7, 3)) == (
+    assert _text(answers.hello_frame("n", "e", 7, 3)) == (
         b'{"type":"hello","node":"n","epoch":"e","head":7,"oldest":3}'
     )
-    assert _text(messages.subscription_ack_frame(("A.b",), 2, 9)) == (
+    assert _text(answers.subscription_ack_frame(("A.b",), 2, 9)) == (
         b'{"type":"subscription_ack","subscribed":["A.b"],"count":2,"seq":9}'
     )
-    assert _text(messages.unsubscription_ack_frame((), 0)) == (
+    assert _text(answers.unsubscription_ack_frame((), 0)) == (
         b'{"type":"unsubscription_ack","unsubscribed":[],"count":0}'
     )
-    assert _text(messages.pong_frame(5, 6)) == b'{"type":"pong","ts":5,"seq":6}'
-    assert _text(messages.position_frame(6)) == b'{"type":"position","seq":6}'
-    assert _text(messages.position_frame(6, 4)) == b'{"type":"position","seq":6,"prev":4}'
-    assert _text(messages.feed_frame(False)) == b'{"type":"feed","connected":false}'
-    assert _text(messages.error_frame(ClientError("UNKNOWN_TYPE", "x"))) == (
+    assert _text(answers.pong_frame(5, 6)) == b'{"type":"pong","ts":5,"seq":6}'
+    assert _text(answers.position_frame(6)) == b'{"type":"position","seq":6}'
+    assert _text(answers.position_frame(6, 4)) == b'{"type":"position","seq":6,"prev":4}'
+    assert _text(answers.feed_frame(False)) == b'{"type":"feed","connected":false}'
+    assert _text(answers.error_frame(ClientError("UNKNOWN_TYPE", "x"))) == (
         b'{"type":"error","code":"UNKNOWN_TYPE","message":"x"}'
     )
 
 
 def test_the_envelope_to_the_letter() -> None:
-    frame = data_frame(456, 1, "price:update", 'B"C.trade', 451, b'{"a":1.0}')
-    assert _text(frame) == (
+    text = data_text(456, 1, "price:update", 'B"C.trade', 451, b'{"a":1.0}')
+    assert text == (
         b'{"seq":456,"ts":1,"type":"price:update","channel":"B\\"C.trade","prev":451,"data":{"a":1.0}}'
     )
 
@@ -172,7 +221,7 @@ def test_what_is_no_json_payload(bad: bytes) -> None:
 @given(st.binary(max_size=100))
 def test_a_payload_that_passes_makes_a_message_that_parses(payload: bytes) -> None:
     if is_json(payload):
-        assert json.loads(_text(data_frame(1, 1, "a:b", "A.b", 0, payload)))["seq"] == 1
+        assert json.loads(data_text(1, 1, "a:b", "A.b", 0, payload))["seq"] == 1
 
 
 def test_publishers_can_not_forge_control_messages() -> None:
