@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wsnode.protocol.deflate import deflated_frame
-from wsnode.protocol.frames import encode_text, frame_payload
+from wsnode.protocol.frames import encode_text
 from wsnode.protocol.sse import event
 
 # Text frames, compressed text frames, server-sent events.
@@ -21,7 +21,13 @@ def encode(form: int, text: bytes, event_id: str = "") -> bytes:
 
 def reframe(form: int, frame: bytes, event_id: str = "") -> bytes:
     """A plain frame in the form of a client: control messages are too small to be compressed."""
-    return event(frame_payload(frame), event_id) if form == SSE else frame
+    return event(_payload(frame), event_id) if form == SSE else frame
+
+
+def _payload(frame: bytes) -> bytes:
+    """The payload of a server's frame."""
+    short = frame[1]
+    return frame[2 if short < 126 else 4 if short == 126 else 10 :]
 
 
 def event_id(epoch: str, seq: int) -> str:

@@ -70,12 +70,6 @@ def encode_text(payload: bytes) -> bytes:
     return encode_frame(TEXT, payload)
 
 
-def frame_payload(frame: bytes) -> bytes:
-    """The payload of a frame made by `encode_frame`."""
-    short = frame[1]
-    return frame[2 if short < 126 else 4 if short == 126 else 10 :]
-
-
 def encode_close(code: int, reason: str = "") -> bytes:
     """A close frame; a reason that is too long for a control frame is cut at a character."""
     data = reason.encode()[:_MAX_REASON_BYTES].decode(errors="ignore").encode()

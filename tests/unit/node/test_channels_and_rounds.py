@@ -42,7 +42,7 @@ def test_a_round_takes_what_waits_up_to_an_announcement() -> None:
     (link,) = _links(1)
     channels.subscribe(link, ["A"])
     line: deque[Job] = deque(
-        [_message(1, "A"), _message(2, "B"), Announcement(lambda: b""), _message(3, "A")]
+        [_message(1, "A"), _message(2, "B"), Announcement(lambda form: b""), _message(3, "A")]
     )
     taken, flows = take_round(line, channels, "")
     assert [message.seq for message in taken.messages] == [1, 2]
