@@ -1,4 +1,4 @@
-"""The client port's front: accepting, the opening handshake, refusals, `/health`.
+"""The client port's front: accepting, the opening handshake, streams of events, refusals, `/health`.
 
 At most 64 sockets are accepted a loop turn, so that a storm of newcomers does not hold up those who
 are in. Where no descriptor is left, accepting rests for a moment: a listener that stays readable
@@ -13,6 +13,7 @@ import logging
 import os
 import random
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -20,9 +21,11 @@ from wsnode.admission import Reason, retry_after_seconds
 from wsnode.config import Settings
 from wsnode.config.quantities import split_address
 from wsnode.counters import Counters
-from wsnode.link import Link
+from wsnode.link import DEFLATE, OPEN, SSE, Link
 from wsnode.links import Links
 from wsnode.logs import RateLimited
+from wsnode.protocol import sse
+from wsnode.protocol.deflate import negotiate, opted_out
 from wsnode.protocol.handshake import (
     CLIENT_PATH,
     HEAD_END,
@@ -33,6 +36,7 @@ from wsnode.protocol.handshake import (
     origin_allowed,
     read_opening,
 )
+from wsnode.rates import spaced
 
 BACKLOG = 4096
 HANDSHAKES_A_TURN = 64
@@ -41,6 +45,9 @@ _REST_SECONDS = 0.1
 _DESCRIPTORS_FOR_OTHERS = 32  # below what admission keeps: reached only by those that never ask
 _OUT_OF_SOMETHING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _V4_IN_V6 = "::ffff:"
+# A stream's client comes back by itself when its connection ends, and all of a lost node's do so at once.
+_RETRY_MS = (1_000, 10_000)
+_CORS = "Access-Control-Allow-Origin"
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +79,8 @@ class Intake:
     Args:
         admit: why a client from this address may not come in now, None when it may.
         healthy: what `/health` says.
-        greet: called with a link that is let in and the query of its URL; returns the first frames.
+        greet: called with a link that is let in, the query of its URL and the id of the last event that
+            it saw (of a stream of events, else empty); returns the first messages in the link's form.
         read: called with an open link and what it sent behind its request.
         descriptors_free: how many the process may still open.
     """
@@ -86,7 +94,7 @@ class Intake:
         *,
         admit: Callable[[str | None], Reason | None],
         healthy: Callable[[], bool],
-        greet: Callable[[Link, str], bytes],
+        greet: Callable[[Link, str, str], bytes],
         read: Callable[[Link, bytes], None],
         descriptors_free: Callable[[], int],
     ) -> None:
@@ -151,36 +159,88 @@ class Intake:
             return
         self._answer(link, opening, data[end:])
 
+    def unasked(self, link: Link) -> None:
+        """A stream's client sent something behind its request: passed over, while it is little."""
+        settings = self.settings
+        burst, per_second = settings.client_rate_burst, settings.client_rate_per_second
+        due = spaced(link.paid_until, int(time.monotonic() * 1000), burst, per_second)
+        if due is not None:
+            link.paid_until = due
+        elif link.state == OPEN:
+            self._links.close(link, 1008, "nothing is read from a stream's client", "protocol")
+
     def _answer(self, link: Link, opening: Opening, rest: bytes) -> None:
         if opening.path == HEALTH_PATH and not opening.upgrade:
             healthy = self._healthy()
             body = '{"healthy":true}' if healthy else '{"healthy":false}'
-            self._links.finish(link, http_answer(200 if healthy else 503, body), "client")
+            self._finish(link, opening, http_answer(200 if healthy else 503, body))
             return
-        if opening.path != CLIENT_PATH:
-            self._refuse(link, http_answer(404, f"the WebSocket is at {CLIENT_PATH}\n"), "not_websocket")
+        if opening.path not in (CLIENT_PATH, sse.PATH):
+            answer = http_answer(
+                404, f"the WebSocket is at {CLIENT_PATH}, the stream of events at {sse.PATH}\n"
+            )
+            self._turn_away(link, opening, answer)
+            return
+        if opening.method != "GET":
+            answer = http_answer(405, "only GET is answered here\n", {"Allow": "GET"})
+            self._turn_away(link, opening, answer)
             return
         if not origin_allowed(opening.origin, self.settings.allowed_origins):
             self._counters.connections_rejected["origin"] += 1
-            self._links.finish(link, http_answer(403, "this origin may not connect\n"), "client")
+            self._finish(link, opening, http_answer(403, "this origin may not connect\n"))
             return
         reason = self._admit(link.address)
         if reason is not None:
             self._counters.connections_rejected[reason] += 1
-            seconds = str(retry_after_seconds(reason, self._random))
-            answer = http_answer(503, f"no more clients now: {reason}\n", {"Retry-After": seconds})
-            self._links.finish(link, answer, "client")
-            return
-        answer, accepted = opening.accept()
+            headers = {"Retry-After": str(retry_after_seconds(reason, self._random))}
+            if opening.path == sse.PATH:
+                headers |= _readable_by(opening.origin)
+            self._finish(link, opening, http_answer(503, f"no more clients now: {reason}\n", headers))
+        elif opening.path == sse.PATH:
+            self._begin_stream(link, opening)
+        else:
+            self._upgrade(link, opening, rest)
+
+    def _upgrade(self, link: Link, opening: Opening, rest: bytes) -> None:
+        extension = None
+        if opening.offers:
+            try:
+                extension = negotiate(opening.offers)
+            except ValueError as error:
+                self._turn_away(link, opening, http_answer(400, f"{error}\n"))
+                return
+            if not self.settings.deflate or opted_out(opening.query):
+                extension = None
+        answer, accepted = opening.accept(extension)
         if not accepted:
-            self._refuse(link, answer, "not_websocket")
+            self._turn_away(link, opening, answer)
             return
+        if extension is not None:
+            link.form = DEFLATE
+        # Who is gone by now is not read: its subscriptions would stay for ever.
+        if self._let_in(link, opening, answer) and rest:
+            self._read(link, rest)
+
+    def _begin_stream(self, link: Link, opening: Opening) -> None:
+        link.form = SSE
+        self._let_in(
+            link, opening, sse.response_head(opening.origin) + sse.retry(self._random.randint(*_RETRY_MS))
+        )
+
+    def _let_in(self, link: Link, opening: Opening, answer: bytes) -> bool:
         self._links.opened(link)
         if link.address is not None:
             self._addresses[link.address] += 1
-        # Who is gone by now is not read: its subscriptions would stay for ever.
-        if self._links.send(link, answer + self._greet(link, opening.query)) and rest:
-            self._read(link, rest)
+        return self._links.send(link, answer + self._greet(link, opening.query, opening.last_event_id))
+
+    def _turn_away(self, link: Link, opening: Opening, answer: bytes) -> None:
+        self._counters.handshakes_failed["not_websocket"] += 1
+        self._finish(link, opening, answer)
+
+    def _finish(self, link: Link, opening: Opening, answer: bytes) -> None:
+        if opening.method == "HEAD":  # the head that a GET would get (RFC 9110, section 9.3.2)
+            answer = answer[: answer.index(HEAD_END) + len(HEAD_END)]
+        self._links.finish(link, answer, "client")
 
     def _refuse(self, link: Link, answer: bytes, reason: str) -> None:
         self._counters.handshakes_failed[reason] += 1
@@ -221,3 +281,10 @@ class Intake:
         self._say("accept", "cannot accept clients", error=error.strerror)
         self._loop.remove_reader(self._listener.fileno())
         self._rest = self._loop.call_later(_REST_SECONDS, self.start)
+
+
+def _readable_by(origin: str | None) -> dict[str, str]:
+    """Headers that let a page's script see a refusal, and when to come back."""
+    if origin is None:
+        return {}
+    return {_CORS: origin, "Access-Control-Expose-Headers": "Retry-After", "Vary": "Origin"}

@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterator
 
 from wsnode.config import Settings
 from wsnode.counters import Counters
-from wsnode.link import CLOSING, DISCARDING, OPEN, Link
+from wsnode.link import CLOSING, DISCARDING, OPEN, SSE, Link
+from wsnode.protocol import sse
 from wsnode.protocol.frames import encode_close
 
 _log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ READ_BYTES = 16_384
 _EVENTS_A_TURN = 256
 _READ = select.EPOLLIN
 _READ_AND_WRITE = select.EPOLLIN | select.EPOLLOUT
+_TCP_INFO = struct.Struct("56xI")  # the head of struct tcp_info up to tcpi_last_ack_recv, in milliseconds
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -124,11 +126,17 @@ class Links:
         return link.state == OPEN
 
     def close(self, link: Link, code: int, reason: str, why: str) -> None:
-        """Says goodbye and waits WS_CLOSE_TIMEOUT for the answer; a link that is not open is left alone."""
+        """Says goodbye and waits WS_CLOSE_TIMEOUT for the answer; a link that is not open is left alone.
+
+        A stream of events ends in place of a close frame; its client's end is the answer.
+        """
         if link.state != OPEN:
             return
         self._leave(link, CLOSING, why)
-        self._write(link, encode_close(code, reason))
+        if link.form != SSE:
+            self._write(link, encode_close(code, reason))
+        elif self._write(link, sse.goodbye(reason)) and not link.out:
+            self._half_close(link)
 
     def finish(self, link: Link, data: bytes, why: str) -> None:
         """Sends the last bytes and ends the sending side; the client has WS_CLOSE_TIMEOUT to close its own.
@@ -151,6 +159,15 @@ class Links:
         if link.fd >= 0:
             unsent = fcntl.ioctl(link.fd, termios.TIOCOUTQ, b"\0" * 4)  # SIOCOUTQ, see tcp(7)
             self.drop(link, why, reset=bool(link.out) or any(unsent))
+
+    def unheard_seconds(self, link: Link) -> int:
+        """For how long the client's kernel has acknowledged nothing; for those that can't answer a ping."""
+        handle = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=link.fd)
+        try:
+            info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        finally:
+            handle.detach()
+        return int(_TCP_INFO.unpack(info)[0]) // 1000
 
     def drop(self, link: Link, why: str, *, reset: bool = False) -> None:
         """The end of a link: the one place where a client's descriptor is closed."""
@@ -280,7 +297,7 @@ class Links:
             link.out = None
             if link.extra is not None:
                 self.on_emptied(link)
-        elif link.state == DISCARDING:
+        elif link.state == DISCARDING or link.form == SSE:
             self._half_close(link)
 
     def _half_close(self, link: Link) -> None:

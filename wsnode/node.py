@@ -19,7 +19,7 @@ from wsnode.feed import Feed
 from wsnode.gauges import Gauges
 from wsnode.intake import Intake, open_listener
 from wsnode.joining import Joiner
-from wsnode.link import HANDSHAKE, Link
+from wsnode.link import HANDSHAKE, SSE, Link
 from wsnode.links import Links
 from wsnode.protocol.answers import feed_frame
 from wsnode.protocol.forms import reframe
@@ -224,9 +224,11 @@ class Node:
     # Between the parts.
 
     def _received(self, link: Link, data: bytes) -> None:
+        assert self._intake is not None
         if link.state == HANDSHAKE:
-            assert self._intake is not None
             self._intake.request(link, data)
+        elif link.form == SSE:
+            self._intake.unasked(link)
         else:
             self._sessions.read(link, data)
 

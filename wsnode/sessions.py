@@ -9,9 +9,10 @@ from wsnode.channels import CONFLATE, DELTA, Channels
 from wsnode.counters import Counters
 from wsnode.fanout import Fanout
 from wsnode.joining import Joiner
-from wsnode.link import CLOSING, OPEN, Link
+from wsnode.link import CLOSING, DEFLATE, OPEN, Link
 from wsnode.links import Links
 from wsnode.protocol import answers, frames
+from wsnode.protocol.deflate import inflate
 from wsnode.protocol.forms import reframe
 from wsnode.protocol.messages import (
     ClientError,
@@ -84,7 +85,10 @@ class Sessions:
             link.inb += data
             source = link.inb
         limit = self._links.settings.max_message_bytes
-        received, consumed, link.fragments, broken = frames.read_frames(source, link.fragments, limit)
+        inflater = inflate if link.form == DEFLATE else None
+        received, consumed, link.fragments, broken = frames.read_frames(
+            source, link.fragments, limit, inflater
+        )
         if consumed == len(source):
             link.inb = None
         elif consumed or link.inb is None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 
 from wsnode.counters import Counters
-from wsnode.link import CLOSING, DISCARDING, HANDSHAKE, OPEN, Link
+from wsnode.link import CLOSING, DISCARDING, HANDSHAKE, OPEN, SSE, Link
 from wsnode.links import Links
+from wsnode.protocol import sse
 from wsnode.protocol.frames import PING_FRAME
 from wsnode.protocol.handshake import http_answer
 
@@ -16,7 +17,8 @@ class Sweep:
 
     Each client is visited once every WS_PING_INTERVAL: pinged, or dropped where it gave no sign of
     life for WS_PING_TIMEOUT. So a peer that vanished is freed within the sum of both, whether its
-    buffers are full or not.
+    buffers are full or not. The client of a stream of events can't answer; its kernel does, with an
+    acknowledgement for each ping.
     """
 
     def __init__(self, links: Links, counters: Counters) -> None:
@@ -33,9 +35,13 @@ class Sweep:
         for link in list(links.slot(self._turn, slots)):
             if link.state != OPEN:
                 continue  # it has a deadline
+            if link.form == SSE:
+                link.seen = max(link.seen, links.now - links.unheard_seconds(link))
             if link.seen < silent_since:
                 links.drop_overdue(link, "timeout")
-            elif links.send(link, PING_FRAME):  # also to who is behind: it is asked, or it can't answer
+            elif links.send(
+                link, sse.PING if link.form == SSE else PING_FRAME
+            ):  # also to who is behind: it is asked, or it can't answer
                 self._counters.pings += 1
         self._late_handshakes(now)
         self._late_goodbyes(now)

@@ -8,6 +8,7 @@ every client. That is what `server_no_context_takeover` promises. The other dire
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
@@ -25,6 +26,7 @@ ACCEPTED: Final = f"{EXTENSION}; server_no_context_takeover; client_no_context_t
 LEAST_BYTES: Final = 200
 """Below this a message goes as it is: little to gain, and both ends work for it."""
 
+_OPTED_OUT = re.compile(r"(?:^|&)deflate=(?:0|false)(?:&|$)")
 _MOST_OF_PLAIN = 0.9  # at least a tenth must be gained
 _COMPRESSED = 0x40  # RSV1
 _TAIL = b"\0\0\xff\xff"  # what a flush ends with; it does not travel (section 7.2.1)
@@ -68,6 +70,11 @@ def inflate(payload: bytes, limit: int) -> bytes:
         if not stream.eof or not data:
             return message
     raise FrameError(CloseCode.INVALID_DATA, "a message of too many final blocks")
+
+
+def opted_out(query: str) -> bool:
+    """Whether a URL's query asks for plain messages: a page can't keep its browser from offering."""
+    return _OPTED_OUT.search(query) is not None
 
 
 @lru_cache(maxsize=64)

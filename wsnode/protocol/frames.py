@@ -3,7 +3,8 @@
 A client's bytes are looked at only when they hold at least one whole frame; a partial one stays
 what it is, bytes, so that a connection's whole state can be kept small and handed over. Whole,
 unfragmented text frames - nearly all that clients send - are read without any object; every other
-frame goes through `websockets`' own `Frame.parse`, which knows the rules.
+frame goes through `websockets`' own `Frame.parse`, which knows the rules. Compression is not its
+business here: who negotiated it passes the way to inflate a whole message.
 
     FrameError          the client broke RFC 6455: close with `code`
 """
@@ -11,7 +12,7 @@ frame goes through `websockets`' own `Frame.parse`, which knows the rules.
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.frames import Close, CloseCode, Frame, Opcode
@@ -30,11 +31,15 @@ PONG = int(Opcode.PONG)
 PING_FRAME = b"\x89\x00"
 
 _WHOLE_TEXT = 0x81  # FIN, no reserved bit, text
+_WHOLE_COMPRESSED_TEXT = 0xC1
+_COMPRESSED = 0x40  # RSV1, where permessage-deflate was negotiated (RFC 7692, section 6)
 _MASKED = 0x80
 _MAX_REASON_BYTES = 123  # a control frame holds 125 bytes, two of them are the code
 
 # A message or control frame received: opcode and unmasked payload.
 Received = tuple[int, bytes]
+# Payload of a compressed message and limit -> the message; raises FrameError. See `deflate.inflate`.
+Inflate = Callable[[bytes, int], bytes]
 
 
 class FrameError(Exception):
@@ -48,10 +53,11 @@ class FrameError(Exception):
 class Fragments:
     """A fragmented message that is not complete yet. Made only when one begins."""
 
-    __slots__ = ("data", "opcode")
+    __slots__ = ("compressed", "data", "opcode")
 
-    def __init__(self, opcode: int) -> None:
+    def __init__(self, opcode: int, compressed: bool) -> None:
         self.opcode = opcode
+        self.compressed = compressed
         self.data = bytearray()
 
 
@@ -102,14 +108,15 @@ def frame_bounds(data: bytes | bytearray, start: int, limit: int) -> tuple[int, 
 
 
 def read_frames(
-    data: bytes | bytearray, fragments: Fragments | None, limit: int
+    data: bytes | bytearray, fragments: Fragments | None, limit: int, inflate: Inflate | None = None
 ) -> tuple[list[Received], int, Fragments | None, FrameError | None]:
     """All whole messages and control frames at the beginning of `data`.
 
     Args:
         data: what the client sent and was not consumed before.
         fragments: what the last call returned.
-        limit: largest message in bytes, over all its fragments.
+        limit: largest message in bytes, over all its fragments, compressed and inflated.
+        inflate: for a client that negotiated compression.
 
     Returns:
         What was received, how many bytes of `data` that took, the fragmented message under way,
@@ -123,10 +130,14 @@ def read_frames(
             if bounds is None or end - start < bounds[1]:
                 break
             body, stop = start + bounds[0], start + bounds[1]
-            if data[start] == _WHOLE_TEXT and fragments is None:
+            first = data[start]
+            if fragments is None and first == _WHOLE_TEXT:
                 received.append((TEXT, _checked(apply_mask(data[body:stop], data[body - 4 : body]))))
+            elif fragments is None and first == _WHOLE_COMPRESSED_TEXT and inflate is not None:
+                payload = apply_mask(data[body:stop], data[body - 4 : body])
+                received.append((TEXT, _checked(inflate(payload, limit))))
             else:
-                fragments = _read_other(data[start:stop], fragments, limit, received)
+                fragments = _read_other(data[start:stop], fragments, limit, inflate, received)
             start = stop
     except FrameError as error:
         return received, end, None, error
@@ -143,9 +154,16 @@ def _checked(payload: bytes) -> bytes:
 
 
 def _read_other(
-    data: bytes | bytearray, fragments: Fragments | None, limit: int, received: list[Received]
+    data: bytes | bytearray,
+    fragments: Fragments | None,
+    limit: int,
+    inflate: Inflate | None,
+    received: list[Received],
 ) -> Fragments | None:
     """One whole frame by the library's parser; returns the fragmented message that is under way after it."""
+    compressed = bool(data[0] & _COMPRESSED) and inflate is not None
+    if compressed and data[0] & 15 in (TEXT, BINARY):  # on any other frame the bit stays, and is refused
+        data = bytes([data[0] & ~_COMPRESSED]) + data[1:]
     frame = _parse(bytes(data))
     if frame.opcode is Opcode.CLOSE:
         received.append((CLOSE, _close_answer(bytes(frame.data))))
@@ -155,20 +173,17 @@ def _read_other(
         return fragments
     if (frame.opcode is Opcode.CONT) is (fragments is None):
         raise FrameError(CloseCode.PROTOCOL_ERROR, "continuation frame out of place")
-    if fragments is None:
-        if frame.fin:
-            payload = bytes(frame.data)
-            text = frame.opcode is Opcode.TEXT
-            received.append((int(frame.opcode), _checked(payload) if text else payload))
-            return None
-        fragments = Fragments(int(frame.opcode))
-    if len(fragments.data) + len(frame.data) > limit:
+    message = fragments or Fragments(int(frame.opcode), compressed)
+    if len(message.data) + len(frame.data) > limit:
         raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"message above {limit} bytes")
-    fragments.data += frame.data
+    message.data += frame.data
     if not frame.fin:
-        return fragments
-    payload = bytes(fragments.data)
-    received.append((fragments.opcode, _checked(payload) if fragments.opcode == TEXT else payload))
+        return message
+    payload = bytes(message.data)
+    if message.compressed:
+        assert inflate is not None
+        payload = inflate(payload, limit)
+    received.append((message.opcode, _checked(payload) if message.opcode == TEXT else payload))
     return None
 
 

@@ -2,7 +2,8 @@
 
 The usual request is recognised at sight; any other goes to `websockets`' sans-I/O `ServerProtocol`,
 which reads and checks it and is let go: kept, it would cost a connection 5 KB. What the library
-refuses without need is smoothed before: `Upgrade` as a list.
+refuses without need is smoothed before: `Upgrade` as a list. What it lets pass is seen to here:
+`Host`, the answer to another version, methods.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ MAX_REQUEST_BYTES: Final = 16_384
 HEAD_END: Final = b"\r\n\r\n"
 CLIENT_PATH: Final = "/ws"
 HEALTH_PATH: Final = "/health"
+VERSION: Final = "13"
 
+_EXTENSIONS = "Sec-WebSocket-Extensions"
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
@@ -49,19 +52,25 @@ class Opening:
     """A request as it was read.
 
     Attributes:
+        method: of the request; a WebSocket and a stream of events are asked for with GET.
         path: of the URL, without the query.
         query: of the URL; empty without one.
         origin: of the page that connects, None where it is no page.
         upgrade: whether it asks for a WebSocket.
-        accept: the answer that lets it in and True, or the one that refuses it and False: here the
-            request is checked to the letter.
+        offers: extensions that it offers; empty where it offers none.
+        last_event_id: where a stream of events is to go on; empty where it begins.
+        accept: called with the extension that is agreed on, if any; gives the answer that lets it in
+            and True, or the one that refuses it and False: here the request is checked to the letter.
     """
 
+    method: str
     path: str
     query: str
     origin: str | None
     upgrade: bool
-    accept: Callable[[], tuple[bytes, bool]]
+    offers: str
+    last_event_id: str
+    accept: Callable[[str | None], tuple[bytes, bool]]
 
 
 def read_opening(head: bytes) -> Opening | bytes:
@@ -90,18 +99,28 @@ def _read_usual(head: bytes) -> Opening | None:
         or b"upgrade"
         not in [token.strip(b" \t") for token in fields.get(b"connection", b"").lower().split(b",")]
         or fields.get(b"sec-websocket-version") != b"13"
+        or b"host" not in fields
         or not _KEY.fullmatch(key)
     ):
         return None
     origin = fields.get(b"origin")
-    path, query = match[1].decode(), (match[2] or b"").decode()
     return Opening(
-        path, query, None if origin is None else origin.decode("latin-1"), True, lambda: _let_in(key)
+        method="GET",
+        path=match[1].decode(),
+        query=(match[2] or b"").decode(),
+        origin=None if origin is None else origin.decode("latin-1"),
+        upgrade=True,
+        offers=fields.get(b"sec-websocket-extensions", b"").decode("latin-1"),
+        last_event_id="",
+        accept=lambda extension: _let_in(key, extension),
     )
 
 
-def _let_in(key: bytes) -> tuple[bytes, bool]:
-    return _SWITCHING + base64.b64encode(hashlib.sha1(key + _GUID).digest()) + HEAD_END, True
+def _let_in(key: bytes, extension: str | None) -> tuple[bytes, bool]:
+    answer = _SWITCHING + base64.b64encode(hashlib.sha1(key + _GUID).digest())
+    if extension is not None:
+        answer += f"\r\n{_EXTENSIONS}: {extension}".encode()
+    return answer + HEAD_END, True
 
 
 def _read_any(head: bytes) -> Opening | bytes:
@@ -112,22 +131,43 @@ def _read_any(head: bytes) -> Opening | bytes:
         refusal = b"".join(protocol.data_to_send())
         return refusal or http_answer(400, "not an HTTP request\n")
     request = events[0]
-    _settle(request, "Upgrade", "websocket")
-    _settle(request, "Connection", "Upgrade")
+    headers = request.headers
+    hosts = len(headers.get_all("Host"))
+    if hosts > 1 or (not hosts and request.protocol == "HTTP/1.1"):
+        return http_answer(400, "a request names one Host\n")  # RFC 9112, section 3.2
     path, _, query = request.path.partition("?")
     if not path.startswith("/"):  # absolute form (RFC 9112, section 3.2.2)
         try:
-            path = urlsplit(path).path
+            path = urlsplit(path).path or "/"
         except ValueError:
             return http_answer(400, "not a URL\n")
-    upgrade = "Upgrade" in request.headers or "Sec-WebSocket-Key" in request.headers
-    origins = request.headers.get_all("Origin")
+    return Opening(
+        method=request.method,
+        path=path,
+        query=query,
+        origin=next(iter(headers.get_all("Origin")), None),
+        upgrade="Upgrade" in headers or "Sec-WebSocket-Key" in headers,
+        offers=", ".join(headers.get_all(_EXTENSIONS)),
+        last_event_id=next(iter(headers.get_all("Last-Event-ID")), ""),
+        accept=lambda extension: _judge(protocol, request, extension),
+    )
 
-    def accept() -> tuple[bytes, bool]:
-        response = protocol.accept(request)
-        return response.serialize(), response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS
 
-    return Opening(path, query, origins[0] if origins else None, upgrade, accept)
+def _judge(protocol: ServerProtocol, request: Request, extension: str | None) -> tuple[bytes, bool]:
+    """The library's verdict on a request for a WebSocket."""
+    headers = request.headers
+    _settle(request, "Upgrade", "websocket")
+    _settle(request, "Connection", "Upgrade")
+    versions = headers.get_all("Sec-WebSocket-Version")
+    if request.method == "GET" and len(versions) == 1 and versions[0] != VERSION:
+        # Section 4.4; a 426 names what to change to (RFC 9110, section 15.5.22).
+        wanted = {"Upgrade": "websocket", "Sec-WebSocket-Version": VERSION}
+        return http_answer(426, f"WebSocket version {VERSION} is spoken here\n", wanted), False
+    response = protocol.accept(request)
+    accepted = response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS
+    if accepted and extension is not None:
+        response.headers[_EXTENSIONS] = extension
+    return response.serialize(), accepted
 
 
 def _settle(request: Request, name: str, wanted: str) -> None:

@@ -15,6 +15,7 @@ PATH: Final = "/sse"
 PING: Final = b":\n\n"
 """A comment: a client passes it over, proxies see that the connection is in use."""
 
+_AFTER = re.compile(r"\bafter=([0-9]{1,9})\b")
 _EVENT_ID = re.compile(r"([0-9A-Za-z_.:-]{1,64})-([0-9]{1,16})")
 
 
@@ -40,11 +41,6 @@ def event(payload: bytes, event_id: str = "") -> bytes:
     return b"data: %b\n\n" % payload
 
 
-def event_id(epoch: str, seq: int) -> str:
-    """The point in the stream behind a message, as an event's id."""
-    return f"{epoch}-{seq}"
-
-
 def parse_last_event_id(text: str) -> tuple[str, int] | None:
     """Epoch and sequence of an id that this or another node gave; None where none did."""
     match = _EVENT_ID.fullmatch(text.strip(" \t"))
@@ -56,3 +52,9 @@ def parse_last_event_id(text: str) -> tuple[str, int] | None:
 def retry(ms: int) -> bytes:
     """How long a client is to wait, after its connection ended, before it comes back."""
     return b"retry: %d\n\n" % ms
+
+
+def goodbye(reason: str) -> bytes:
+    """What stands in place of a close frame: when to come back, where its reason says so, then the end."""
+    after = _AFTER.search(reason)
+    return retry(int(after[1])) if after else b""

@@ -42,7 +42,7 @@ async def test_upgrade_in_any_letter_case_and_list_is_let_in(
         (b"GET /ws HTTP/1.1\r\nHost: a\r\n\r\n", 426),
         (request(1).replace(b"GET", b"POST"), 405),
         (request(1).replace(b"HTTP/1.1", b"HTTP/1.0"), 505),
-        (request(1).replace(b"Version: 13", b"Version: 12"), 400),
+        (request(1).replace(b"Version: 13", b"Version: 12"), 426),
         (request(1).replace(b"MDEyMzQ1Njc4OWFiY2RlZg==", b"short"), 400),
         (b"\x16\x03\x01 this is TLS\r\n\r\n", 400),
         (b"GET /ws HTTP/1.1\r\nX: " + b"y" * 20_000, 431),

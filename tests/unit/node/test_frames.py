@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.wsclient import BINARY, CLOSE, PING, PONG, TEXT, client_frame
 from wsnode.protocol import frames
-from wsnode.protocol.frames import Fragments, FrameError, Received, read_frames
+from wsnode.protocol.deflate import inflate
+from wsnode.protocol.frames import Fragments, FrameError, Inflate, Received, read_frames
 
 LIMIT = 65_536
 # RFC 6455, section 5.7: "Hello", masked and unmasked.
@@ -16,14 +19,16 @@ MASKED_HELLO = bytes([0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D, 0x7F, 0x9F, 0x4D, 0x51
 UNMASKED_HELLO = bytes([0x81, 0x05, 0x48, 0x65, 0x6C, 0x6C, 0x6F])
 
 
-def _read(pieces: list[bytes], limit: int = LIMIT) -> tuple[list[Received], FrameError | None]:
+def _read(
+    pieces: list[bytes], limit: int = LIMIT, inflate: Inflate | None = None
+) -> tuple[list[Received], FrameError | None]:
     """As a connection does: what is not consumed stays in front of what comes next."""
     got: list[Received] = []
     rest = bytearray()
     fragments: Fragments | None = None
     for piece in pieces:
         rest += piece
-        received, consumed, fragments, error = read_frames(rest, fragments, limit)
+        received, consumed, fragments, error = read_frames(rest, fragments, limit, inflate)
         got += received
         del rest[:consumed]
         if error:
@@ -155,3 +160,79 @@ def test_what_the_server_encodes_is_read_back_by_the_library(payload: bytes) -> 
     from websockets.frames import Frame, Opcode
 
     assert frames.encode_frame(BINARY, payload) == Frame(Opcode.BINARY, payload).serialize(mask=False)
+
+
+RSV1 = 0x40
+
+
+def _deflated(payload: bytes) -> bytes:
+    stream = zlib.compressobj(wbits=-15)
+    return (stream.compress(payload) + stream.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def test_compressed_and_plain_messages_in_any_order() -> None:
+    data = (
+        client_frame(TEXT, _deflated(b"one"), bits=RSV1)
+        + client_frame(TEXT, b"two")
+        + client_frame(BINARY, _deflated(b"\xff" * 300), bits=RSV1)
+        + client_frame(TEXT, _deflated(b""), bits=RSV1)
+    )
+    expected = [(TEXT, b"one"), (TEXT, b"two"), (BINARY, b"\xff" * 300), (TEXT, b"")]
+    assert _read([data], inflate=inflate) == (expected, None)
+    assert _read([bytes([byte]) for byte in data], inflate=inflate) == (expected, None)
+
+
+def test_a_compressed_message_in_fragments_has_its_bit_in_the_first_alone() -> None:
+    snowman = "\N{SNOWMAN}".encode() * 3
+    packed = _deflated(snowman)
+    data = (
+        client_frame(TEXT, packed[:2], fin=False, bits=RSV1)
+        + client_frame(PING, b"1")
+        + client_frame(0, b"", fin=False)
+        + client_frame(0, packed[2:])
+        + client_frame(TEXT, b"a", fin=False)  # the next one is not compressed
+        + client_frame(0, b"b")
+    )
+    assert _read([data], inflate=inflate) == ([(PING, b"1"), (TEXT, snowman), (TEXT, b"ab")], None)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (client_frame(PING, _deflated(b""), bits=RSV1), 1002),
+        (client_frame(CLOSE, b"", bits=RSV1), 1002),
+        (client_frame(TEXT, b"", bits=0x20), 1002),
+        (client_frame(TEXT, b"", bits=0x10), 1002),
+        (client_frame(TEXT, _deflated(b"x"), bits=0x60), 1002),
+        (client_frame(3, b"", bits=RSV1), 1002),
+        (client_frame(TEXT, b"", fin=False, bits=RSV1) + client_frame(0, b"", bits=RSV1), 1002),
+        (client_frame(TEXT, b"", fin=False) + client_frame(0, b"", bits=RSV1), 1002),
+        (client_frame(TEXT, b"", fin=False) + client_frame(TEXT, _deflated(b"x"), bits=RSV1), 1002),
+        (client_frame(TEXT, _deflated(b"\xff"), bits=RSV1), 1007),
+        (client_frame(TEXT, b"\xff\xff", bits=RSV1), 1007),
+        (client_frame(TEXT, _deflated(b"x" * 1001), bits=RSV1), 1009),
+        (
+            client_frame(TEXT, _deflated(b"x" * 1001)[:3], fin=False, bits=RSV1)
+            + client_frame(0, _deflated(b"x" * 1001)[3:]),
+            1009,
+        ),
+    ],
+)
+def test_what_breaks_the_rules_of_compression(data: bytes, code: int) -> None:
+    got, error = _read([client_frame(TEXT, b"before") + data], limit=1000, inflate=inflate)
+    assert got == [(TEXT, b"before")]
+    assert error is not None
+    assert error.code == code
+
+
+@given(st.lists(st.tuples(st.text(max_size=300), st.booleans(), st.integers(0, 20)), max_size=6), st.data())
+def test_compression_and_any_cut_change_nothing(
+    messages: list[tuple[str, bool, int]], data: st.DataObject
+) -> None:
+    stream = b""
+    for text, compress, cut in messages:
+        payload, bits = (_deflated(text.encode()), RSV1) if compress else (text.encode(), 0)
+        stream += client_frame(TEXT, payload[:cut], fin=False, bits=bits) + client_frame(0, payload[cut:])
+    at = data.draw(st.integers(0, len(stream)))
+    expected = [(TEXT, text.encode()) for text, _, _ in messages]
+    assert _read([stream[:at], stream[at:]], inflate=inflate) == (expected, None)

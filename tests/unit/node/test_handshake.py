@@ -18,7 +18,7 @@ def test_the_rfcs_own_example() -> None:
     )
     assert isinstance(opening, Opening)
     assert (opening.path, opening.query, opening.origin) == ("/chat", "channels=A.b", "http://example.com")
-    answer, accepted = opening.accept()
+    answer, accepted = opening.accept(None)
     assert accepted
     assert answer.startswith(b"HTTP/1.1 101 ")
     assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer
@@ -38,8 +38,11 @@ _lines = st.sampled_from(
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAB==",
         "Sec-WebSocket-Version: 13",
         "Sec-WebSocket-Version: 8",
+        "Host: a.example",
         "Origin: https://a.example",
         "Origin: https://\u00e4.example",
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+        "sec-websocket-extensions: a, b",
         "Content-Length: 5",
         "Transfer-Encoding: chunked",
         "Cookie: a=b; c=:d",
@@ -62,7 +65,7 @@ def test_what_is_let_in_at_sight_the_library_lets_in_too(
     lines: list[str], method: str, path: str, version: str, complete: bool
 ) -> None:
     if complete:
-        lines = [*lines, "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {KEY}"]
+        lines = [*lines, "Host: a", "Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {KEY}"]
         lines = list(
             {line.partition(":")[0].lower(): line for line in [*lines, "Sec-WebSocket-Version: 13"]}.values()
         )
@@ -70,10 +73,14 @@ def test_what_is_let_in_at_sight_the_library_lets_in_too(
     usual, any_ = handshake._read_usual(head), handshake._read_any(head)
     if usual is not None:
         assert isinstance(any_, Opening)
-        assert (usual.path, usual.query, usual.origin) == (any_.path, any_.query, any_.origin)
-        answer, accepted = any_.accept()
+        for name in ("method", "path", "query", "origin", "upgrade", "offers"):
+            assert getattr(usual, name) == getattr(any_, name)
+        answer, accepted = any_.accept("x; y")
         assert accepted
-        assert usual.accept()[0].rpartition(b"Accept: ")[2][:28] in answer
+        own, _ = usual.accept("x; y")
+        assert own.partition(b"Accept: ")[2][:28] in answer
+        for each in (own, answer):
+            assert b"\r\nSec-WebSocket-Extensions: x; y\r\n" in each
 
 
 def test_the_usual_request_is_known_at_sight() -> None:
@@ -84,10 +91,10 @@ def test_the_usual_request_is_known_at_sight() -> None:
 def test_a_list_that_names_websocket_counts() -> None:
     opening = read_opening(request(1, Upgrade="h2c , WebSocket", Connection="keep-alive,Upgrade"))
     assert isinstance(opening, Opening)
-    assert opening.accept()[1]
+    assert opening.accept(None)[1]
     opening = read_opening(request(1, Upgrade="h2c"))
     assert isinstance(opening, Opening)
-    assert opening.accept()[0].startswith(b"HTTP/1.1 426 ")
+    assert opening.accept(None)[0].startswith(b"HTTP/1.1 426 ")
 
 
 def test_no_http_is_refused_as_http() -> None:
@@ -113,3 +120,41 @@ def test_plain_answers() -> None:
         b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: 5\r\nCache-Control: no-store\r\n"
         b"Retry-After: 7\r\n\r\nfull\n"
     )
+
+
+def test_another_version_is_told_the_one_that_is_spoken() -> None:
+    """RFC 6455, section 4.4."""
+    for version in ("8", "12", "0", "14", "abc"):
+        opening = read_opening(request(1, Sec_WebSocket_Version=version))
+        assert isinstance(opening, Opening)
+        answer, accepted = opening.accept(None)
+        assert not accepted
+        assert answer.startswith(b"HTTP/1.1 426 Upgrade Required\r\n")
+        assert b"\r\nSec-WebSocket-Version: 13\r\n" in answer
+        assert b"\r\nUpgrade: websocket\r\n" in answer
+
+
+def test_a_request_names_its_host_once() -> None:
+    """RFC 9112, section 3.2: HTTP/1.0 needs none."""
+    without = b"GET /health HTTP/1.%d\r\n\r\n"
+    refusal = read_opening(without % 1)
+    assert isinstance(refusal, bytes)
+    assert refusal.startswith(b"HTTP/1.1 400 ")
+    assert isinstance(read_opening(without % 0), Opening)
+    twice = read_opening(request(1)[:-2] + b"Host: b\r\n\r\n")
+    assert isinstance(twice, bytes)
+    assert twice.startswith(b"HTTP/1.1 400 ")
+
+
+def test_offers_of_several_headers_are_one_list() -> None:
+    head = request(1)[:-2] + b"Sec-WebSocket-Extensions: a\r\nSec-WebSocket-Extensions: b; c=1\r\n\r\n"
+    opening = read_opening(head)
+    assert isinstance(opening, Opening)
+    assert opening.offers == "a, b; c=1"
+
+
+def test_a_stream_of_events_is_asked_for_like_any_page() -> None:
+    opening = read_opening(b"GET /sse?channels=A.b HTTP/1.1\r\nHost: a\r\nLast-Event-ID: 5f-7\r\n\r\n")
+    assert isinstance(opening, Opening)
+    assert (opening.path, opening.query, opening.last_event_id) == ("/sse", "channels=A.b", "5f-7")
+    assert not opening.upgrade

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsnode.protocol import sse
+from wsnode.protocol.forms import event_id
 
 
 def _read(stream: bytes) -> tuple[list[tuple[str, str]], list[int]]:
@@ -40,7 +41,7 @@ def _read(stream: bytes) -> tuple[list[tuple[str, str]], list[int]]:
 
 
 def test_what_goes_over_the_wire() -> None:
-    assert sse.event(b'{"seq":7}', sse.event_id("5f3a", 7)) == b'id: 5f3a-7\ndata: {"seq":7}\n\n'
+    assert sse.event(b'{"seq":7}', event_id("5f3a", 7)) == b'id: 5f3a-7\ndata: {"seq":7}\n\n'
     assert sse.event(b'{"type":"pong"}') == b'data: {"type":"pong"}\n\n'
     assert sse.event(b'{\n"a":\r\n1\r}\n', "e-1") == b'id: e-1\ndata: {\ndata: "a":\ndata: 1\ndata: }\n\n'
     assert sse.retry(1500) == b"retry: 1500\n\n"
@@ -79,9 +80,14 @@ def test_ids_that_come_back(text: str, point: tuple[str, int] | None) -> None:
     assert sse.parse_last_event_id(text) == point
 
 
+def test_a_stream_ends_with_the_time_to_come_back() -> None:
+    assert sse.goodbye("reconnect;after=1234") == b"retry: 1234\n\n"
+    assert sse.goodbye("too slow: messages were not read in time") == b""
+
+
 @given(st.integers(0, 2**53 - 1), st.text("0123456789abcdef", min_size=1, max_size=32))
 def test_an_id_says_where_it_was_given(seq: int, epoch: str) -> None:
-    assert sse.parse_last_event_id(sse.event_id(epoch, seq)) == (epoch, seq)
+    assert sse.parse_last_event_id(event_id(epoch, seq)) == (epoch, seq)
 
 
 _JSON: st.SearchStrategy[Any] = st.recursive(
@@ -98,7 +104,7 @@ def test_what_a_browser_reads_is_what_was_published(messages: list[tuple[Any, in
     stream = sse.retry(5)
     for seq, (value, indent, line_end) in enumerate(messages):
         text = json.dumps(value, indent=indent, ensure_ascii=False).replace("\n", line_end) + line_end
-        stream += sse.event(text.encode(errors="surrogatepass"), sse.event_id("e", seq)) + sse.PING
+        stream += sse.event(text.encode(errors="surrogatepass"), event_id("e", seq)) + sse.PING
     events, retries = _read(stream)
     assert retries == [5]
     assert [(last_id, json.loads(data)) for last_id, data in events] == [
