@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
+import math
 import os
 import select
 import socket
@@ -167,7 +168,8 @@ class Links:
             info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
         finally:
             handle.detach()
-        return int(_TCP_INFO.unpack(info)[0]) // 1000
+        (milliseconds,) = _TCP_INFO.unpack(info)
+        return math.ceil(milliseconds / 1000)
 
     def drop(self, link: Link, why: str, *, reset: bool = False) -> None:
         """The end of a link: the one place where a client's descriptor is closed."""

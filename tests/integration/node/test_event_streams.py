@@ -242,3 +242,37 @@ async def test_a_stream_whose_client_can_answer_nothing_lives_on(nats_server: Na
         assert node.counters.pings >= 3
         reading.cancel()
         await stream.close()
+
+
+async def test_a_stream_that_is_always_behind_but_moves_lives_on(nats_server: NatsServer) -> None:
+    """Something is always under way to it: what its kernel acknowledges counts, not what is still missing."""
+    settings = node_settings(nats_server.url, ping_interval=1, ping_timeout=2, client_buffer_bytes=2**20)
+    async with running_node(settings) as node:
+        own = socket.socket()
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+        own.connect(("127.0.0.1", node.port))
+        stream = SseClient(*await asyncio.open_connection(sock=own))
+        await stream.send_bytes(stream_request(node.port, "/sse?channels=A.b"))
+        payload = json.dumps("x" * 8000).encode()
+        behind = 0
+
+        async def flood() -> None:
+            nonlocal behind
+            async with nats_server.client() as broker:
+                while True:
+                    if node._links.buffered_bytes < 100_000:
+                        await broker.publish("odin.token.A.b", payload)
+                    behind += bool(node._links.buffered_bytes)
+                    await asyncio.sleep(0.001)
+
+        flooding = asyncio.create_task(flood())
+        await until(lambda: node._links.buffered_bytes > 50_000)
+        end = asyncio.get_running_loop().time() + 6
+        while asyncio.get_running_loop().time() < end:
+            await stream._reader.readexactly(8192)
+            await asyncio.sleep(0.01)
+        assert node.connections == 1
+        assert behind > 1000
+        flooding.cancel()
+        await asyncio.gather(flooding, return_exceptions=True)
+        await stream.close()
