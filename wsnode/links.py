@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import logging
-import math
 import os
 import select
 import socket
@@ -168,8 +167,8 @@ class Links:
             info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
         finally:
             handle.detach()
-        (milliseconds,) = _TCP_INFO.unpack(info)
-        return math.ceil(milliseconds / 1000)
+        milliseconds: int = _TCP_INFO.unpack(info)[0]
+        return -(-milliseconds // 1000)
 
     def drop(self, link: Link, why: str, *, reset: bool = False) -> None:
         """The end of a link: the one place where a client's descriptor is closed."""
