@@ -11,17 +11,14 @@ another user's socket. Therefore `Links.drop` is the one place that closes: unre
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import select
-import socket
-import struct
-import termios
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from wsnode import tcp
 from wsnode.config import Settings
 from wsnode.counters import Counters
 from wsnode.link import CLOSING, DISCARDING, OPEN, SSE, Link
@@ -35,8 +32,6 @@ READ_BYTES = 16_384
 _EVENTS_A_TURN = 256
 _READ = select.EPOLLIN
 _READ_AND_WRITE = select.EPOLLIN | select.EPOLLOUT
-_TCP_INFO = struct.Struct("56xI")  # the head of struct tcp_info up to tcpi_last_ack_recv, in milliseconds
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Links:
@@ -136,7 +131,7 @@ class Links:
         if link.form != SSE:
             self._write(link, encode_close(code, reason))
         elif self._write(link, sse.goodbye(reason)) and not link.out:
-            self._half_close(link)
+            tcp.half_close(link.fd)
 
     def finish(self, link: Link, data: bytes, why: str) -> None:
         """Sends the last bytes and ends the sending side; the client has WS_CLOSE_TIMEOUT to close its own.
@@ -148,7 +143,7 @@ class Links:
             return
         self._leave(link, DISCARDING, why)
         if self._write(link, data) and not link.out:
-            self._half_close(link)
+            tcp.half_close(link.fd)
 
     def drop_overdue(self, link: Link, why: str) -> None:
         """Drops a link whose time is up, and what the kernel holds for it: that could stay for minutes.
@@ -157,18 +152,7 @@ class Links:
         not read yet, the close frame among it.
         """
         if link.fd >= 0:
-            unsent = fcntl.ioctl(link.fd, termios.TIOCOUTQ, b"\0" * 4)  # SIOCOUTQ, see tcp(7)
-            self.drop(link, why, reset=bool(link.out) or any(unsent))
-
-    def unheard_seconds(self, link: Link) -> int:
-        """For how long the client's kernel has acknowledged nothing; for those that can't answer a ping."""
-        handle = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=link.fd)
-        try:
-            info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
-        finally:
-            handle.detach()
-        milliseconds: int = _TCP_INFO.unpack(info)[0]
-        return -(-milliseconds // 1000)
+            self.drop(link, why, reset=bool(link.out) or tcp.holds_unsent(link.fd))
 
     def drop(self, link: Link, why: str, *, reset: bool = False) -> None:
         """The end of a link: the one place where a client's descriptor is closed."""
@@ -183,8 +167,7 @@ class Links:
         link.out = link.inb = link.fragments = None
         self._epoll.unregister(fd)
         if reset:
-            with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=fd) as handle:
-                handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            tcp.reset(fd)
         else:
             os.close(fd)
         self.on_drop(link)
@@ -299,13 +282,4 @@ class Links:
             if link.extra is not None:
                 self.on_emptied(link)
         elif link.state == DISCARDING or link.form == SSE:
-            self._half_close(link)
-
-    def _half_close(self, link: Link) -> None:
-        handle = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=link.fd)
-        try:
-            handle.shutdown(socket.SHUT_WR)
-        except OSError:  # it is gone already, and epoll will say so
-            pass
-        finally:
-            handle.detach()
+            tcp.half_close(link.fd)

@@ -10,6 +10,7 @@ from wsnode.links import Links
 from wsnode.protocol import sse
 from wsnode.protocol.frames import PING_FRAME
 from wsnode.protocol.handshake import http_answer
+from wsnode.tcp import unheard_seconds
 
 
 class Sweep:
@@ -36,7 +37,7 @@ class Sweep:
             if link.state != OPEN:
                 continue  # it has a deadline
             if link.form == SSE:
-                link.seen = max(link.seen, links.now - links.unheard_seconds(link))
+                link.seen = max(link.seen, links.now - unheard_seconds(link.fd))
             if link.seen < silent_since:
                 links.drop_overdue(link, "timeout")
             elif links.send(
