@@ -32,6 +32,7 @@ PING_FRAME = b"\x89\x00"
 
 _WHOLE_TEXT = 0x81  # FIN, no reserved bit, text
 _WHOLE_COMPRESSED_TEXT = 0xC1
+_CONTROL = 0x08  # the opcodes that have this bit
 _COMPRESSED = 0x40  # RSV1, where permessage-deflate was negotiated (RFC 7692, section 6)
 _MASKED = 0x80
 _MAX_REASON_BYTES = 123  # a control frame holds 125 bytes, two of them are the code
@@ -86,8 +87,9 @@ def frame_bounds(data: bytes | bytearray, start: int, limit: int) -> tuple[int, 
     """Header and whole size of the client frame that begins at `start`; None while its header is incomplete.
 
     Raises:
-        FrameError: it announces more than `limit` bytes of payload (1009), is not masked or has a
-            length in a longer form than needed (1002): said at once, not after those bytes have come.
+        FrameError: it announces more than `limit` bytes of payload (1009); it is not masked, a long
+            control frame, or has a length in a longer form than needed or with its highest bit set
+            (1002; sections 5.2 and 5.5). Said at once, not after those bytes have come.
     """
     have = len(data) - start
     if have < 2:
@@ -96,12 +98,14 @@ def frame_bounds(data: bytes | bytearray, start: int, limit: int) -> tuple[int, 
         raise FrameError(CloseCode.PROTOCOL_ERROR, "incorrect masking")
     size, header, least = data[start + 1] & 127, 6, 0
     if size >= 126:
+        if data[start] & _CONTROL:
+            raise FrameError(CloseCode.PROTOCOL_ERROR, "control frame too long")
         header, least = (8, 126) if size == 126 else (14, 65_536)
         if have < header - 4:
             return None
         size = int.from_bytes(data[start + 2 : start + header - 4], "big")
-    if size < least:
-        raise FrameError(CloseCode.PROTOCOL_ERROR, "length not in its shortest form")
+    if size < least or size >> 63:
+        raise FrameError(CloseCode.PROTOCOL_ERROR, "length not in its shortest form, or negative")
     if size > limit:
         raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"frame of {size} bytes, at most {limit} are allowed")
     return header, header + size

@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from tests.support.nats import NatsServer
+from tests.support.node_process import SERVE, node
 
 
 def pytest_asyncio_loop_factories(
@@ -27,3 +28,19 @@ def nats_server(tmp_path: Path) -> Iterator[NatsServer]:
         yield server
     finally:
         server.kill()
+
+
+@pytest.fixture(scope="session")
+def lone_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The client port of a node as a process of its own: without a broker it still talks to its clients."""
+    directory = tmp_path_factory.mktemp("lone-node")
+    settings = SERVE | {
+        "NATS_URL": "nats://127.0.0.1:1",
+        "WS_POSITION_INTERVAL": "300",
+        "WS_CPU_LIMIT": "100",
+        "WS_CPU_REJECT_THRESHOLD": "94",
+        "WS_CPU_PAUSE_THRESHOLD": "99",
+        "WS_MEMORY_LIMIT": "64Gi",
+    }
+    with node(directory, **settings) as process:
+        yield int(process.logged("node started")["port"])

@@ -75,7 +75,8 @@ _HALF_SNOWMAN = "\N{SNOWMAN}".encode()[:2]
         (bytes([0x81, 0xFE, 0, 125]), 1002),
         (bytes([0x81, 0xFF, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF]), 1002),
         (bytes([0x81, 0xFF, 0, 0, 0, 0, 0, 1, 0, 1]), 1009),
-        (bytes([0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0]), 1009),
+        (bytes([0x81, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0]), 1002),
+        (bytes([0x81, 0xFF, 0x7F, 0, 0, 0, 0, 0, 0, 0]), 1009),
         (client_frame(TEXT, _HALF_SNOWMAN), 1007),
         (client_frame(TEXT, b"a", fin=False) + client_frame(0, _HALF_SNOWMAN), 1007),
         (client_frame(TEXT, b"\xed\xa0\x80"), 1007),  # a surrogate
