@@ -47,6 +47,16 @@ def matches(name: str, channel: str) -> bool:
     return bool(event) and name in (f"{symbol}.*", f"*.{event}")
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether there can be a channel that both names take."""
+    if not is_pattern(one):
+        return matches(other, one)
+    if not is_pattern(other):
+        return matches(one, other)
+    # Of two patterns only those that name different symbols, or different events, have none in common.
+    return one == other or EVERYTHING in (one, other) or one.startswith("*.") is not other.startswith("*.")
+
+
 def is_pattern(name: str) -> bool:
     """Whether a checked name stands for several channels."""
     return "*" in name
@@ -154,8 +164,8 @@ class Channels(Generic[S]):
     def subscribers(self, channel: str) -> list[tuple[int, int, Set[S]]]:
         """Who gets a message of this channel: form, options and subscribers, each of them once.
 
-        Where a subscriber's names overlap, the one with the fewest options counts: nothing is passed
-        over that it asked for. Do not keep the sets: they change with the next subscribe.
+        Where a subscriber's names overlap, one that does not conflate counts: nothing is passed over
+        that it asked for. Do not keep the sets: they change with the next subscribe.
         """
         found: list[tuple[int, int, Set[S]]] = []
         for key, table in self._tables.items():
@@ -189,7 +199,7 @@ class Channels(Generic[S]):
 
 
 def _each_once(found: list[tuple[int, int, Set[S]]]) -> list[tuple[int, int, Set[S]]]:
-    found.sort(key=lambda entry: entry[1])
+    found.sort(key=lambda entry: (entry[1] & CONFLATE, entry[1]))
     rest: list[tuple[int, int, Set[S]]] = []
     seen: Set[S] = frozenset()
     for form, options, subscribers in found:

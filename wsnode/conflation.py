@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Protocol
 
 from wsnode.counters import Counters
 from wsnode.link import Link
@@ -25,26 +26,39 @@ def pass_over(link: Link, messages: Iterable[Message]) -> None:
             passed.take(message)
 
 
+class Reach(Protocol):
+    """How far the fan-out is, see `fanout.Fanout`."""
+
+    def head(self) -> int:
+        """The last sequence whose job has started."""
+
+    def settled(self) -> int:
+        """The last sequence that has reached all its subscribers."""
+
+    def untold(self, upto: int) -> int:
+        """The highest sequence up to this one that was lost and that no position has told yet, or 0."""
+
+
 class Flusher:
     """Gives clients that have room again what they were passed over."""
 
-    def __init__(self, links: Links, ring: Ring, counters: Counters, head: Callable[[], int]) -> None:
-        self._links, self._ring, self._counters, self._head = links, ring, counters, head
+    def __init__(self, links: Links, ring: Ring, counters: Counters, fanout: Reach) -> None:
+        self._links, self._ring, self._counters, self._fanout = links, ring, counters, fanout
 
-    def emptied(self, link: Link) -> None:
-        """A client's socket took all that waited for it."""
+    def flush(self, link: Link) -> None:
+        """Gives a client what it was passed over: there is room again, or what comes next must follow it."""
         extra = link.extra
         if extra is None or not extra.passed:
             return
         waiting = sorted(extra.passed.values(), key=lambda passed: passed.message.seq)
         extra.passed = {}
-        epoch, head = self._ring.epoch, self._head()
+        epoch, settled = self._ring.epoch, self._fanout.settled()
         frames = [passed.frame(link.form, epoch) for passed in waiting]
         if extra.lost and extra.joining is None:
-            told = position_frame(head, extra.lost)
+            told = position_frame(settled, max(extra.lost, self._fanout.untold(settled)))
             extra.lost = 0
-            frames.append(reframe(link.form, told, event_id(epoch, head)))
-        extra.patched_after = head
+            frames.append(reframe(link.form, told, event_id(epoch, settled)))
+        extra.patched_after = self._fanout.head()
         data = b"".join(frames)
         self._counters.messages_out += len(waiting)
         self._counters.messages_skipped += sum(passed.skipped for passed in waiting)

@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 
-from wsnode.channels import Channels
+from wsnode.channels import Channels, is_pattern
 from wsnode.config import Settings
 from wsnode.counters import Counters
 from wsnode.link import Link
@@ -68,7 +68,7 @@ class Fanout:
         self._position_due = False
         self._lost = 0  # not yet told by a position
         self._lost_ever = 0
-        self._telling = 0  # by the position that is being made
+        self._telling = 0  # by the position of the round under way
         self._later: asyncio.TimerHandle | None = None
         self._writer = Writer(links, counters)
         self._bucket = TokenBucket(links.settings.max_broadcast_rate)
@@ -99,25 +99,28 @@ class Fanout:
                 return job.seq - 1
         return self._ring.position
 
-    def claim(self, had: Iterable[str]) -> int:
-        """What an acknowledgement may claim to a client that has these channels already.
+    def untold_of(self, had: Iterable[str]) -> int:
+        """What was lost on names that a client has, and that no `prev` has told yet; 0 for nothing.
 
-        The head, but nothing that was lost on them and that no `prev` has told yet. Who has seen
-        the last message of a channel is not alarmed by a claim that ends before it.
+        An acknowledgement that claims more has to come with it, or it would never be told.
         """
-        seq = self.head()
-        for channel in had if self._lost_ever else ():
-            waits = (job.prev for job in self._line if isinstance(job, Message) and job.channel == channel)
-            prev = next(waits, self._ring.prev(channel))
-            if prev <= self._lost_ever:
-                seq = max(0, min(seq, prev - 1))
-        return seq
+        for name in had if self._lost_ever else ():
+            if is_pattern(name):
+                return self._lost_ever
+            waits = (job.prev for job in self._line if isinstance(job, Message) and job.channel == name)
+            if next(waits, self._ring.prev(name)) <= self._lost_ever:
+                return self._lost_ever
+        return 0
 
     def settled(self) -> int:
         """The last sequence that has reached all its subscribers."""
         if self._round is not None and self._round.messages:
             return self._round.messages[0].seq - 1
         return self.head()
+
+    def untold(self, upto: int) -> int:
+        """The highest sequence up to this one that was lost and that no position has told yet, or 0."""
+        return min(max(self._lost, self._telling), upto)
 
     def push(self, message: Message) -> None:
         """Takes a message in. Where the line is full the oldest is let go, counted, and told by `prev`."""
@@ -214,6 +217,7 @@ class Fanout:
                     self._loop.call_soon(self._turn)
                 return
             self._end(self._round)
+            self._telling = 0
             self._round = None
         self._scheduled = False
 

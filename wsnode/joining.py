@@ -1,7 +1,7 @@
 """Replays: clients that are given messages of the past before they join the live ones.
 
-A client that replays stands in no live set. What it is to be given is gathered from the ring, span by
-span, and written at a pace that its socket takes; then what has come meanwhile, until the cursor meets
+A client that replays stands in no live set. What it is to be given is gathered from the ring, piece by
+piece, and written at a pace that its socket takes, with what has come meanwhile, until the cursor meets
 the line of the fan-out. In that same instant it joins, so nothing is doubled and nothing left out.
 
 It is paced by the client's own socket (a step is written when the last one is gone), by a share of
@@ -15,7 +15,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from wsnode.channels import CONFLATE, Channels, matches
+from wsnode.channels import Channels, matches
+from wsnode.conflation import Flusher
 from wsnode.counters import Counters
 from wsnode.fanout import Fanout
 from wsnode.link import OPEN, Link
@@ -23,12 +24,12 @@ from wsnode.links import Links
 from wsnode.protocol import answers
 from wsnode.protocol.forms import event_id, reframe
 from wsnode.protocol.messages import ClientError
-from wsnode.replay import Joining, Missing, Span, look_up, message_of, missing_of, newest_of, wider
+from wsnode.replay import Joining, Missing, Replay, look_up, missing_of, newest_of, wider
 from wsnode.ring import Ring
 
 STEP_BYTES = 16_384
 """Written to one client at once: what its socket does not take of it is all that waits in the node."""
-MAX_SPANS = 16
+MAX_REPLAYS = 16
 TURN_SECONDS = 0.004
 _BUSY_TURN_SECONDS = 0.001  # when there is live work to be done
 _SLOW_PAUSE_SECONDS = 0.02  # between two turns while the node's CPU is short
@@ -51,13 +52,14 @@ class Joiner:
         links: Links,
         channels: Channels[Link],
         fanout: Fanout,
+        flusher: Flusher,
         ring: Ring,
         counters: Counters,
     ) -> None:
         self.slow = False
         self.caught_up: Callable[[], bool] = lambda: True
         self._loop, self._links, self._channels = loop, links, channels
-        self._fanout, self._ring, self._counters = fanout, ring, counters
+        self._fanout, self._flusher, self._ring, self._counters = fanout, flusher, ring, counters
         self._queue: deque[Link] = deque()
         self._scheduled = False
 
@@ -73,38 +75,51 @@ class Joiner:
         extra = link.with_extra()
         if extra.joining is None:
             self._fanout.hasten(link)
+            self._flusher.flush(link)
             self._channels.hold(link)
             head = self._fanout.head()
-            extra.joining = Joining(dict.fromkeys(link.channels, head))
+            extra.joining = Joining(dict.fromkeys(link.channels, head), head)
             self._loop.call_soon(self._enqueue, link)
         return extra.joining
 
+    def begin_at(self, link: Link, hads: dict[str, int]) -> Joining:
+        """Names begin at these sequences, whatever a client was still to be given of them."""
+        joining = self.hold(link)
+        joining.settle(link.options or {})
+        joining.had |= hads
+        joining.cursor = min([joining.cursor, *hads.values()])
+        for name in hads:
+            joining.resumed.pop(name, None)
+            joining.missing.pop(name, None)
+        # What it asked to have ahead of its time and gets in time now, comes once.
+        joining.newest = deque(message for message in joining.newest if not joining.will_give(message))
+        return joining
+
     def resume(self, link: Link, hads: dict[str, int]) -> dict[str, Missing | None]:
-        """Gives a client what its names have above these sequences; returns what is missing of each."""
-        joining, head = self.hold(link), self._fanout.head()
-        self.forget(link, hads)
-        span = Span({}, head, "resume")
+        """Gives a client what its names have above these sequences; returns what is missing of each.
+
+        Names may overlap with others that are under way: each message comes once.
+        """
+        joining, head = self.begin_at(link, hads), self._fanout.head()
         found: dict[str, Missing | None] = {}
         for name, had in hads.items():
-            joining.had[name] = max(had, head)
-            missing = missing_of(self._ring, name, had, head)
-            found[name] = missing
+            joining.resumed[name] = head
+            found[name] = missing = missing_of(self._ring, name, had, head)
             if missing is not None:
-                span.missing[name] = missing
+                joining.missing[name] = missing
                 self._counters.gaps_told += 1
-            span.names[name] = had
-        span.cursor = min(hads.values(), default=head)
-        joining.spans.append(span)
         self._counters.replays["resume"] += 1
         return found
 
     def last(self, link: Link, names: Iterable[str]) -> None:
         """Gives a held client the newest message of each channel that its names take."""
-        joining, head = self.hold(link), self._fanout.head()
-        # Who resumes a channel gets its newest message anyway.
-        spanned = {name for span in joining.spans for name in span.names}
-        wanted = [name for name in names if name not in spanned]
-        joining.plan.extend(newest_of(self._ring, wanted, head))
+        joining = self.hold(link)
+        waiting = {message.seq for message in joining.newest}
+        joining.newest.extend(
+            message
+            for message in newest_of(self._ring, names, self._fanout.head())
+            if message.seq not in waiting and not joining.will_give(message)
+        )
         self._counters.replays["last"] += 1
 
     def replay(self, link: Link, above: int, upto: int | None) -> None:
@@ -113,47 +128,39 @@ class Joiner:
         Raises:
             ClientError: it has asked for so many already that were not given yet.
         """
-        joining = link.extra.joining if link.extra is not None else None
-        if joining is not None and len(joining.spans) >= MAX_SPANS:
-            raise ClientError("RATE_LIMIT_EXCEEDED", f"{MAX_SPANS} replays wait to be given already")
         joining, head = self.hold(link), self._fanout.head()
+        if len(joining.replays) >= MAX_REPLAYS:
+            raise ClientError("RATE_LIMIT_EXCEEDED", f"{MAX_REPLAYS} replays wait to be given already")
         until = head if upto is None else min(upto, head)
-        span = Span(dict.fromkeys(link.channels, above), until, "replay", cursor=above)
-        for name in link.channels:
-            missing = missing_of(self._ring, name, above, until)
-            if missing is not None:
-                span.missing[name] = missing
-                self._counters.gaps_told += 1
-        joining.spans.append(span)
+        joining.replays.append(Replay(link.channels, above, until, head))
         self._counters.replays["replay"] += 1
 
-    def begin_at(self, link: Link, names: Iterable[str], seq: int) -> None:
-        """Names that a held client subscribes to without asking for the past."""
-        assert link.extra is not None
-        assert link.extra.joining is not None
-        for name in names:
-            link.extra.joining.had.setdefault(name, seq)
+    def claim(self, link: Link, known: Iterable[str], head: int) -> int:
+        """What an acknowledgement may claim of names that a client has already: no more than it was given.
+
+        Names that it resumes are told of by `caught_up`.
+        """
+        joining = link.extra.joining if link.extra is not None else None
+        if joining is None:
+            return head
+        return min([head, *(joining.given(name) for name in known if name not in joining.resumed)])
 
     def forget(self, link: Link, names: Iterable[str]) -> None:
-        """A client is given nothing more of these names: it unsubscribes, or begins anew."""
-        extra = link.extra
-        if extra is None:
-            return
-        gone = set(names)
-        for name in gone:
-            self._forget_passed(link, name)
-        joining = extra.joining
+        """A client unsubscribes: it is given nothing more of these names."""
+        joining = link.extra.joining if link.extra is not None else None
         if joining is None:
             return
+        gone = set(names)
+        joining.settle(link.options or {})
         for name in gone:
             joining.had.pop(name, None)
-        for span in joining.spans:
-            for name in gone:
-                span.names.pop(name, None)
-                span.missing.pop(name, None)
-        left = [name for name in link.channels if name not in gone]
-        joining.plan = deque(
-            item for item in joining.plan if any(matches(name, message_of(item).channel) for name in left)
+            joining.resumed.pop(name, None)
+            joining.missing.pop(name, None)
+        left = tuple(name for name in link.channels if name not in gone)
+        for replay in joining.replays:
+            replay.names = tuple(name for name in replay.names if name not in gone)
+        joining.newest = deque(
+            message for message in joining.newest if any(matches(name, message.channel) for name in left)
         )
 
     def reached(self, link: Link, seq: int) -> int:
@@ -161,17 +168,9 @@ class Joiner:
         extra = link.extra
         if extra is None:
             return seq
-        for passed in extra.passed.values():
-            seq = min(seq, passed.message.seq - 1)
+        seq = min([seq, *(passed.first - 1 for passed in extra.passed.values())])
         joining = extra.joining
-        if joining is None:
-            return seq
-        for item in joining.plan:
-            seq = min(seq, message_of(item).seq - 1)
-            break
-        for span in joining.spans:
-            seq = min([seq, *(max(had, span.cursor) for had in span.names.values())])
-        return min([seq, *joining.had.values()])
+        return seq if joining is None else min([seq, *map(joining.given, joining.had)])
 
     def reset(self) -> None:
         """The stream is another one: nothing of the old can be given, all join at once."""
@@ -228,14 +227,19 @@ class Joiner:
         frames: list[bytes] = []
         size = count = 0
         epoch, form = self._ring.epoch, link.form
-        while size < STEP_BYTES and (joining.plan or self._gather(link, joining, frames)):
-            frame = joining.plan.popleft().frame(form, epoch)
+        while size < STEP_BYTES:
+            if joining.newest:
+                frame = joining.newest.popleft().frame(form, epoch)
+            elif joining.plan or self._gather(link, joining, frames):
+                frame = joining.plan.popleft().frame(form, epoch)
+                if joining.replaying:
+                    joining.replays[0].count += 1
+            else:
+                break
             frames.append(frame)
             size += len(frame)
             count += 1
-            if joining.spans:
-                joining.spans[0].count += 1
-        ends = not joining.plan and not joining.spans and self._meets(joining)
+        ends = not joining.has_more and self._meets(joining)
         if ends:
             frames += self._join(link)
         data = b"".join(frames)
@@ -246,71 +250,78 @@ class Joiner:
             return
         if ends or link.out is not None:
             return
-        if joining.plan or joining.spans or size:
+        if joining.has_more or size:
             self._enqueue(link)
         else:
             self._wait(link, joining)
 
     def _gather(self, link: Link, joining: Joining, frames: list[bytes]) -> bool:
-        """Looks up what comes next; what is said between spans goes to `frames`. False: nothing now."""
-        while joining.spans:
-            span = joining.spans[0]
-            if span.cursor < span.until:
-                self._note_missing(span)
-                names, cursor = span.names, span.cursor
-                items, span.cursor = look_up(self._ring, link.options or {}, names, cursor, span.until)
+        """Looks up what comes next, with an empty plan; what is to be said first goes to `frames`.
+
+        False: there is nothing now.
+        """
+        options, head = link.options or {}, self._fanout.head()
+        joining.settle(options)
+        while joining.replays and joining.cursor >= joining.replays[0].after:
+            replay = joining.replays[0]
+            if replay.cursor < replay.until:
+                for name in replay.names:
+                    missing = missing_of(self._ring, name, replay.cursor, replay.until)
+                    replay.missing = wider(replay.missing, missing)
+                names = dict.fromkeys(replay.names, replay.cursor)
+                items, replay.cursor = look_up(self._ring, {}, names, replay.cursor, replay.until)
                 joining.plan.extend(items)
+                joining.replaying = bool(items)
                 if items:
                     return True
             else:
-                frames += self._ended(link, joining.spans.popleft())
-        head = self._fanout.head()
-        if not joining.had or min(joining.had.values()) >= head:
+                joining.replays.popleft()
+                frames.append(self._framed(link, answers.replay_ended_frame(replay.count, replay.missing)))
+        frames += self._caught_up(link, joining)
+        if joining.cursor >= head:
             return False
-        extra = link.with_extra()
-        for name, had in joining.had.items():
-            missing = missing_of(self._ring, name, had, head)
-            if missing is not None:
-                extra.lost = max(extra.lost, missing[1])
-        options = link.options or {}
-        items, cursor = look_up(self._ring, options, joining.had, 0, head)
-        joining.had = {
-            name: had if cursor < head and options.get(name, 0) & CONFLATE else max(had, cursor)
-            for name, had in joining.had.items()
-        }
+        self._note_missing(link, joining, head)
+        items, joining.cursor = look_up(self._ring, options, joining.had, joining.cursor, head)
+        joining.whole = joining.cursor >= head
         joining.plan.extend(items)
-        return bool(items)
+        return bool(items) or self._gather(link, joining, frames)
 
-    def _note_missing(self, span: Span) -> None:
-        """What left the ring since the last look, while the client read."""
-        for name, had in span.names.items():
-            missing = missing_of(self._ring, name, max(had, span.cursor), span.until)
-            if missing is not None:
-                span.missing[name] = wider(span.missing.get(name), missing)
-
-    def _ended(self, link: Link, span: Span) -> list[bytes]:
-        """What is said at the end of a span."""
-        if span.kind == "replay":
-            missing: Missing | None = None
-            for part in span.missing.values():
-                missing = wider(missing, part)
-            return [self._framed(link, answers.replay_ended_frame(span.count, missing))]
+    def _caught_up(self, link: Link, joining: Joining) -> list[bytes]:
+        """Says of which resumed names all has come that was there when the client asked."""
+        reached = [name for name, until in joining.resumed.items() if joining.cursor >= until]
+        for name in reached:
+            del joining.resumed[name]
         return [
-            self._framed(link, answers.caught_up_frame(name, max(had, span.until), span.missing.get(name)))
-            for name, had in span.names.items()
+            self._framed(
+                link,
+                answers.caught_up_frame(name, joining.given(name), joining.missing.pop(name, None)),
+            )
+            for name in reached
         ]
+
+    def _note_missing(self, link: Link, joining: Joining, head: int) -> None:
+        """What can't be given any more: of resumed names `caught_up` tells it, of others a position."""
+        extra = link.with_extra()
+        for name in joining.had:
+            missing = missing_of(self._ring, name, joining.given(name), head)
+            if missing is None:
+                continue
+            if name in joining.resumed:
+                joining.missing[name] = wider(joining.missing.get(name), missing) or missing
+            else:
+                extra.lost = max(extra.lost, missing[1])
 
     def _meets(self, joining: Joining) -> bool:
         """Whether the client has all that was broadcast, and nothing that was not."""
         head = self._fanout.head()
-        return all(had == head for had in joining.had.values())
+        return joining.cursor >= head and all(had <= head for had in joining.had.values())
 
     def _join(self, link: Link) -> list[bytes]:
         """Into the live sets. Returns what is to be said of losses that others were told of meanwhile."""
         extra, head = link.with_extra(), self._fanout.head()
         extra.joining = None
         extra.patched_after = head
-        lost, extra.lost = extra.lost, 0
+        lost, extra.lost = extra.lost and max(extra.lost, self._fanout.untold(head)), 0
         self._channels.release(link)
         return [self._framed(link, answers.position_frame(head, lost), head)] if lost else []
 
@@ -323,6 +334,7 @@ class Joiner:
         head = self._fanout.head()
         ahead = tuple(name for name, had in joining.had.items() if had > head)
         joining.had = {name: min(had, head) for name, had in joining.had.items()}
+        joining.begun = time.monotonic()
         outcome = {name: {"recovered": False} for name in ahead}
         self._counters.gaps_told += len(ahead)
         frame = answers.subscription_ack_frame(ahead, len(link.channels), head, outcome)
@@ -331,10 +343,3 @@ class Joiner:
 
     def _framed(self, link: Link, frame: bytes, seq: int = 0) -> bytes:
         return reframe(link.form, frame, event_id(self._ring.epoch, seq) if seq else "")
-
-    def _forget_passed(self, link: Link, name: str) -> None:
-        extra = link.extra
-        if extra is not None and extra.passed:
-            extra.passed = {
-                channel: passed for channel, passed in extra.passed.items() if not matches(name, channel)
-            }

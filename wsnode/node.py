@@ -60,10 +60,10 @@ class Node:
         self._links = Links(loop, settings, self.counters)
         self._fanout = Fanout(loop, self._links, self._channels, self._ring, self.counters)
         parts = self._links, self._channels, self._fanout
-        self._joiner = Joiner(loop, *parts, self._ring, self.counters)
+        self._flusher = Flusher(self._links, self._ring, self.counters, self._fanout)
+        self._joiner = Joiner(loop, *parts, self._flusher, self._ring, self.counters)
         self._joiner.caught_up = self._level
-        self._flusher = Flusher(self._links, self._ring, self.counters, self._fanout.head)
-        self._sessions = Sessions(*parts, self._joiner, self._ring, self.counters)
+        self._sessions = Sessions(*parts, self._joiner, self._flusher, self._ring, self.counters)
         self._sweep = Sweep(self._links, self.counters)
         self.drain_control = Drain(loop, self._links)
         self.feed_reader = Feed(
@@ -238,7 +238,7 @@ class Node:
             self._intake.left(link)
 
     def _emptied(self, link: Link) -> None:
-        self._flusher.emptied(link)
+        self._flusher.flush(link)
         self._joiner.emptied(link)
 
     def _level(self) -> bool:

@@ -14,9 +14,10 @@ from wsnode.message import Message
 class Passed:
     """Messages of one channel that a client was passed over: their newest, and what to tell of the others."""
 
-    __slots__ = ("message", "prev", "skipped")
+    __slots__ = ("first", "message", "prev", "skipped")
 
     def __init__(self, message: Message) -> None:
+        self.first = message.seq
         self.message = message
         self.prev = message.prev
         self.skipped = 0

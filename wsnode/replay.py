@@ -1,4 +1,4 @@
-"""What a client is given of the past: spans of the stream, looked up in the ring. Pure.
+"""What a client is given of the past, looked up in the ring. Pure.
 
 What can't be given is always told: as the range of sequences in which something may be missing.
 """
@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from wsnode.channels import CONFLATE, is_pattern, matches
 from wsnode.message import Message
@@ -24,43 +23,88 @@ Item = Message | Passed
 
 
 @dataclass(slots=True)
-class Span:
-    """A stretch of the stream that a client is given.
+class Replay:
+    """A stretch of the stream that a client asked for by itself, whether it has it or not.
 
     Attributes:
-        names: by name (a channel or a pattern), the sequence up to which the client has it.
-        until: the last sequence of the span.
-        kind: what is said at its end.
+        names: what the client listened to when it asked.
         cursor: all up to it was gathered.
-        missing: by name, what could not be given.
+        until: the last sequence of the stretch.
+        after: all up to it comes first, for the client was owed that when it asked.
+        missing: what could not be given.
         count: messages given.
     """
 
-    names: dict[str, int]
+    names: tuple[str, ...]
+    cursor: int
     until: int
-    kind: Literal["resume", "replay"]
-    cursor: int = 0
-    missing: dict[str, Missing] = field(default_factory=dict)
+    after: int
+    missing: Missing | None = None
     count: int = 0
 
 
 @dataclass(slots=True)
 class Joining:
-    """A client's replay under way.
+    """A client on its way into the live sets.
 
     Attributes:
-        spans: what it is given first.
-        had: by name, the sequence up to which it has all that is not in a span.
-        plan: what was gathered and is not written yet.
+        had: by name, the sequence up to which the client has it.
+        cursor: all names were gathered up to it, where they have less.
+        whole: the last gathering was not cut short: it held what only the newest counts of, too.
+        newest: messages that it is given first, ahead of their time: it asked for the last ones.
+        plan: what was gathered and is not written yet, in order.
+        replays: stretches that it asked for.
+        replaying: the plan is of the first of these.
+        resumed: by name, the sequence at which it is told to be caught up.
+        missing: by resumed name, what could not be given.
         begun: when, by the monotonic clock.
         queued: it has its place among those that get a step.
     """
 
     had: dict[str, int]
-    spans: deque[Span] = field(default_factory=deque)
+    cursor: int
+    whole: bool = True
+    newest: deque[Message] = field(default_factory=deque)
     plan: deque[Item] = field(default_factory=deque)
+    replays: deque[Replay] = field(default_factory=deque)
+    replaying: bool = False
+    resumed: dict[str, int] = field(default_factory=dict)
+    missing: dict[str, Missing] = field(default_factory=dict)
     begun: float = field(default_factory=time.monotonic)
     queued: bool = False
+
+    @property
+    def has_more(self) -> bool:
+        """Something is left to be written or said."""
+        return bool(self.plan or self.newest or self.replays or self.resumed)
+
+    def given(self, name: str) -> int:
+        """The sequence up to which a name has come."""
+        upto = self.cursor
+        if self.plan and not self.replaying:
+            upto = message_of(self.plan[0]).seq - 1
+        return max(self.had[name], upto)
+
+    def will_give(self, message: Message) -> bool:
+        """Whether a message is still to come."""
+        return any(message.seq > self.given(name) and matches(name, message.channel) for name in self.had)
+
+    def settle(self, options: dict[str, int]) -> None:
+        """Notes at each name what it was given, so that the cursor may be set back for others.
+
+        A plan that is not written yet is dropped, to be gathered anew.
+        """
+        if self.replaying:
+            if self.plan:
+                self.replays[0].cursor = message_of(self.plan[0]).seq - 1
+        elif self.plan:
+            self.cursor = message_of(self.plan[0]).seq - 1
+        self.plan.clear()
+        self.replaying = False
+        self.had = {
+            name: max(had, self.cursor) if self.whole or not options.get(name, 0) & CONFLATE else had
+            for name, had in self.had.items()
+        }
 
 
 def message_of(item: Item) -> Message:
@@ -75,9 +119,11 @@ def missing_of(ring: Ring, name: str, had: int, until: int) -> Missing | None:
     return ring.missing(name, had, until)
 
 
-def wider(one: Missing | None, other: Missing) -> Missing:
+def wider(one: Missing | None, other: Missing | None) -> Missing | None:
     """The range that holds both."""
-    return other if one is None else (min(one[0], other[0]), max(one[1], other[1]))
+    if one is None or other is None:
+        return one or other
+    return min(one[0], other[0]), max(one[1], other[1])
 
 
 def newest_of(ring: Ring, names: Iterable[str], upto: int) -> list[Message]:
@@ -124,7 +170,12 @@ def look_up(
     if len(found) > GATHERED_MESSAGES:
         del found[GATHERED_MESSAGES:]
         return found, message_of(found[-1]).seq
-    found += (passed for passed in newest if passed.message.seq not in whole)
+    widest: dict[int, Passed] = {}  # where names overlap, that of the one that had least
+    for passed in newest:
+        seq = passed.message.seq
+        if seq not in whole and (seq not in widest or widest[seq].skipped < passed.skipped):
+            widest[seq] = passed
+    found += widest.values()
     return sorted(found, key=lambda item: message_of(item).seq), until
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from wsnode.channels import CONFLATE, DELTA, Channels
+from wsnode.channels import CONFLATE, DELTA, Channels, overlap
+from wsnode.conflation import Flusher
 from wsnode.counters import Counters
 from wsnode.fanout import Fanout
 from wsnode.joining import Joiner
@@ -41,12 +42,14 @@ class Sessions:
         channels: Channels[Link],
         fanout: Fanout,
         joiner: Joiner,
+        flusher: Flusher,
         ring: Ring,
         counters: Counters,
     ) -> None:
         self.feed_lost = False
         self._links, self._channels, self._fanout = links, channels, fanout
-        self._joiner, self._ring, self._counters = joiner, ring, counters
+        self._joiner, self._flusher = joiner, flusher
+        self._ring, self._counters = ring, counters
 
     def greet(self, link: Link, query: str, last_event_id: str = "") -> bytes:
         """The first messages of a connection: hello, and the answer to a subscription in its URL.
@@ -138,6 +141,7 @@ class Sessions:
                 return self._subscribe(link, message)
             if isinstance(message, Unsubscribe):
                 self._fanout.hasten(link)
+                self._flusher.flush(link)
                 self._joiner.forget(link, message.channels)
                 self._channels.unsubscribe(link, message.channels)
                 return answers.unsubscription_ack_frame(message.channels, len(link.channels))
@@ -145,7 +149,10 @@ class Sessions:
                 self._joiner.replay(link, message.above, message.upto)
                 return b""
             seq = self._joiner.reached(link, self._fanout.settled())
-            return answers.pong_frame(time.time_ns() // 1_000_000, seq)
+            pong = answers.pong_frame(time.time_ns() // 1_000_000, seq)
+            lost = self._fanout.untold(seq)
+            # Or the client could go on from there on another node, and never hear of the loss.
+            return answers.position_frame(seq, lost) + pong if lost else pong
         except ClientError as error:
             return self._error(error)
 
@@ -158,42 +165,51 @@ class Sessions:
             # The round under way may still have a message for it of a channel that it has already;
             # the acknowledgement must not claim that message for itself.
             self._fanout.hasten(link)
+        # What it was passed over comes before anything that a new name may bring.
+        self._flusher.flush(link)
         if message.resume is not None or message.last:
             self._joiner.hold(link)
         if link.state != OPEN:  # hastening found it gone, or too slow: a subscription would outlive it
             return b""
         held = link.extra is not None and link.extra.joining is not None
-        head, seq = self._fanout.head(), self._fanout.claim(known)
-        if held and known:
-            seq = self._joiner.reached(link, seq)
+        # Whose earlier losses the acknowledgement would cover.
+        mine = [own for own in link.channels if any(overlap(own, name) for name in names)]
+        head, lost = self._fanout.head(), self._fanout.untold_of(mine)
+        seq = head if self._resumable(message.resume) else self._joiner.claim(link, known, head)
         options = CONFLATE * message.conflate | DELTA * message.delta
         self._channels.subscribe(link, names, options, held=held)
         if options & DELTA:
             # What came up to here it was not given, or not by this name: no patch can rest on it.
             link.with_extra().patched_after = head
-        outcome = self._resume(link, message.resume, names, head) if message.resume is not None else None
-        if outcome is not None:
-            seq = head
+        outcome = None
+        if message.resume is not None and self._resumable(message.resume):
+            outcome = self._resume(link, message.resume, names)
         elif held:
-            self._joiner.begin_at(link, names, head)
+            self._joiner.begin_at(link, {name: seq for name in names if name not in known})
+        if message.resume is not None and outcome is None:
+            outcome = {name: {"recovered": False} for name in names}
+            self._counters.gaps_told += len(names)
         if message.last:
             self._joiner.last(link, names)
-        return answers.subscription_ack_frame(names, len(link.channels), seq, outcome)
+        acknowledged = answers.subscription_ack_frame(names, len(link.channels), seq, outcome)
+        # It claims no sequence, and tells of the loss.
+        return answers.position_frame(0, lost) + acknowledged if lost else acknowledged
 
-    def _resume(self, link: Link, resume: Resume, names: tuple[str, ...], head: int) -> dict[str, Any]:
+    def _resume(self, link: Link, resume: Resume, names: tuple[str, ...]) -> dict[str, Any]:
         """Begins the replay of what can be given, and says for each name whether that is all."""
-        if resume.epoch != self._ring.epoch or not self._same_time(resume):
-            self._joiner.begin_at(link, names, head)
-            self._counters.gaps_told += len(names)
-            return {name: {"recovered": False} for name in names}
         missing = self._joiner.resume(link, {name: resume.channels.get(name, resume.seq) for name in names})
         return {
             name: {"recovered": True} if lost is None else {"recovered": False, "missing": lost}
             for name, lost in missing.items()
         }
 
-    def _same_time(self, resume: Resume) -> bool:
-        """A stream that was made again can have the same epoch: then its messages have other times."""
+    def _resumable(self, resume: Resume | None) -> bool:
+        """Whether the client saw this very stream.
+
+        One that was made again can have the same epoch: then its messages have other times.
+        """
+        if resume is None or resume.epoch != self._ring.epoch:
+            return False
         known = self._ring.time_of(resume.seq) if resume.ts_ms is not None else None
         return known is None or known == resume.ts_ms
 

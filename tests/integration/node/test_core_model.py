@@ -1,0 +1,187 @@
+"""Random lives of a node's core and its clients: nothing is lost in silence, doubled or out of order.
+
+CORE_MODEL_SEED repeats one life, CORE_MODEL_ROUNDS makes more of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from typing import Any
+
+import pytest
+
+from tests.support.coremodel import FORMS, Watcher, World
+from wsnode.ring import Window
+
+CHANNELS = ["A.x", "A.y", "B.x", "C"]
+NAMES = [*CHANNELS, "A.*", "*.x", "*"]
+ROUNDS = int(os.environ.get("CORE_MODEL_ROUNDS", "150"))
+STEPS = 120
+
+
+class Life:
+    """One life, drawn from a seed."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.log: list[str] = []
+        rng = self.rng
+        window = Window(10**9, rng.choice([5, 30, 1000]), rng.choice([2000, 10**7]))
+        self.world = World(window, rng.choice([3, 20, 1000]))
+        self.clients = [
+            Watcher(self.world, rng.choice(FORMS), rng, self.log) for _ in range(rng.randint(1, 4))
+        ]
+        self.epochs = 0
+        self.bad_news = rng.random() < 0.5
+        self.remade = rng.random() < 0.3
+
+    async def run(self) -> None:
+        """All of it, to the account at the end."""
+        for _ in range(STEPS):
+            await self._step()
+            if self.rng.random() < 0.6:
+                for _ in range(self.rng.randint(1, 6)):
+                    await asyncio.sleep(0)
+                    self._pump()
+        await self._rest()
+        for client in self.clients:
+            client.check()
+
+    async def _rest(self) -> None:
+        for client in self.clients:
+            client.reading = True
+        for channel in CHANNELS:
+            self.world.publish(channel, {"end": channel})
+        quiet = 0
+        told = False
+        for _ in range(4000):
+            await asyncio.sleep(0)
+            self._pump()
+            world = self.world
+            busy = world.fanout.busy or world.joiner.waiting or any(c.asked for c in self.clients)
+            busy = busy or any(link.withheld or link.out for link in world.links.open_links())
+            quiet = 0 if busy else quiet + 1
+            if quiet > 20 and told:
+                return
+            if quiet > 20:  # what the end itself lost is told by a position
+                told, quiet = True, 0
+                world.fanout.position()
+                world.fanout._position_alone()
+            if busy:
+                await asyncio.sleep(0.0005)
+        raise AssertionError("no rest")
+
+    def _pump(self) -> None:
+        for client in self.clients:
+            client.pump()
+            if client.closed:
+                client.names.clear()
+                client.reading = True
+                client.open()
+
+    async def _step(self) -> None:
+        rng, world = self.rng, self.world
+        what = rng.random()
+        if what < 0.45:
+            for _ in range(rng.choice([1, 1, 1, 3, 12])):
+                world.publish(rng.choice(CHANNELS), self._content())
+        elif what < 0.5 and self.bad_news:
+            self.log.append("spoiled")
+            world.spoil(rng.choice(CHANNELS))
+        elif what < 0.54 and self.bad_news:
+            self.log.append("hole")
+            world.hole(rng.choices(CHANNELS, k=rng.randint(1, 3)))
+        elif what < 0.55 and self.remade:
+            self.epochs += 1
+            self.log.append(f"epoch-{self.epochs}")
+            await self._rest()
+            world.restart(f"epoch-{self.epochs}")
+            await self._rest()
+        elif what < 0.6:
+            world.fanout.position()
+            world.fanout._position_alone()
+        else:
+            self._client_step(rng.choice(self.clients))
+
+    def _content(self) -> Any:
+        rng = self.rng
+        kept = {"text": "x" * rng.choice([5, 50, 700]), "more": [1, 2, 3]}
+        return {**kept, "n": rng.randint(0, 9), rng.choice("abc"): rng.choice([1, 1.5, None, True, "z", {}])}
+
+    def _client_step(self, client: Watcher) -> None:
+        rng = self.rng
+        what = rng.random()
+        if what < 0.15:
+            client.reading = not client.reading
+        elif client.asked:
+            return
+        elif what < 0.55:
+            self._subscribe(client)
+        elif what < 0.65 and client.names:
+            client.say({"type": "unsubscribe", "data": {"channels": [rng.choice(list(client.names))]}})
+        elif what < 0.72 and client.names:
+            client.replaying += 1
+            if rng.random() < 0.5:
+                ask = {"since": rng.randint(0, max(client.got, default=0) + 3)}
+            else:
+                first = rng.randint(0, max(client.got, default=0) + 3)
+                ask = {"from": first, "to": first + rng.randint(0, 20)}
+            client.say({"type": "replay", "data": ask})
+        elif what < 0.8:
+            client.say({"type": "heartbeat"})
+        elif client.names:
+            self._come_back(client)
+
+    def _subscribe(self, client: Watcher) -> None:
+        rng = self.rng
+        names = rng.sample(NAMES, rng.randint(1, 3))
+        data: dict[str, Any] = {"channels": names}
+        for option, chance in (("conflate", 0.3), ("delta", 0.4), ("last", 0.2)):
+            if rng.random() < chance:
+                data[option] = True
+        if rng.random() < 0.3:
+            head = self.world.ring.position
+            data["resume"] = {"epoch": client.epoch, "seq": rng.randint(max(0, head - 30), head)}
+        client.log.append(f"  {client.link.fd} says {data}")
+        client.say({"type": "subscribe", "data": data})
+
+    def _come_back(self, client: Watcher) -> None:
+        """Gone, and back with what it knows."""
+        names = dict(client.names)
+        points = {name: client.point_of(name) for name in names}
+        client.close()
+        client.names.clear()
+        client.open()
+        by_options: dict[int, list[str]] = {}
+        for name, own in names.items():
+            by_options.setdefault(own.options, []).append(name)
+        resume = {"epoch": client.epoch, "seq": 0, "channels": points}
+        for options, own_names in by_options.items():
+            data = {"channels": own_names, "resume": resume}
+            data |= {"conflate": bool(options & 4), "delta": bool(options & 8)}
+            client.log.append(f"  {client.link.fd} is back {data}")
+            client.say({"type": "subscribe", "data": data})
+
+
+async def _live(seed: int) -> None:
+    life = Life(seed)
+    try:
+        async with asyncio.timeout(20):
+            await life.run()
+    except BaseException:
+        print(f"CORE_MODEL_SEED={seed}", *life.log[-400:], sep="\n")
+        raise
+    finally:
+        for client in life.clients:
+            client.close()
+        life.world.links.shut()
+
+
+@pytest.mark.timeout(600)
+async def test_lives() -> None:
+    only = os.environ.get("CORE_MODEL_SEED")
+    first = random.SystemRandom().randrange(10**9)
+    for seed in [int(only)] if only else range(first, first + ROUNDS):
+        await _live(seed)
