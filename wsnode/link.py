@@ -55,6 +55,7 @@ class Link:
         seen: the node's clock when it last gave a sign of life.
         opened: the node's clock when it was accepted.
         paid_until: its rate limit, see `rates.spaced`.
+        resting: nothing is read from it for a moment.
         address: where it comes from, kept only while addresses are limited.
         why: reason that its end will be counted under.
     """
@@ -71,6 +72,7 @@ class Link:
         "options",
         "out",
         "paid_until",
+        "resting",
         "seen",
         "state",
         "why",
@@ -88,6 +90,7 @@ class Link:
         self.extra: Extra | None = None
         self.seen = self.opened = now
         self.paid_until = 0
+        self.resting = False
         self.address = address
         self.why = "gone"
 

@@ -29,9 +29,7 @@ _log = logging.getLogger(__name__)
 
 READ_BYTES = 16_384
 """Read from one client a turn at most, so that a busy one does not hold up the others."""
-_EVENTS_A_TURN = 256
-_READ = select.EPOLLIN
-_READ_AND_WRITE = select.EPOLLIN | select.EPOLLOUT
+_EVENTS_A_TURN = 64  # handshakes among them
 
 
 class Links:
@@ -65,6 +63,7 @@ class Links:
         self._loop = loop
         self._counters = counters
         self.behind: set[Link] = set()
+        self._resting: list[Link] = []
         self._by_fd: list[Link | None] = []
         self._epoll = select.epoll()
         loop.add_reader(self._epoll.fileno(), self._turn)
@@ -76,7 +75,7 @@ class Links:
             self._by_fd.extend([None] * 256)
         self._by_fd[fd] = link
         self.total += 1
-        self._epoll.register(fd, _READ)
+        self._epoll.register(fd, select.EPOLLIN)
         self.handshakes.append((time.monotonic() + self.settings.handshake_timeout, link))
         return link
 
@@ -179,6 +178,25 @@ class Links:
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()
 
+    def rest(self, link: Link) -> None:
+        """Reads nothing more from a client until `wake`: it sends more than it may, and would go on so."""
+        if link.fd >= 0 and not link.resting:
+            link.resting = True
+            self._resting.append(link)
+            self._watch(link)
+
+    def wake(self) -> None:
+        """Reads again from those at rest."""
+        resting, self._resting = self._resting, []
+        for link in resting:
+            link.resting = False
+            if link.fd >= 0:
+                self._watch(link)
+
+    def _watch(self, link: Link) -> None:
+        events = 0 if link.resting else select.EPOLLIN
+        self._epoll.modify(link.fd, events | select.EPOLLOUT if link.out else events)
+
     def _leave(self, link: Link, state: int, why: str) -> None:
         """Out of service: no message reaches it any more, its deadline starts, its end is counted once."""
         if link.state == OPEN:
@@ -221,7 +239,7 @@ class Links:
     def _buffer(self, link: Link, data: bytes | memoryview) -> None:
         if not link.out:
             link.out = bytearray(data)
-            self._epoll.modify(link.fd, _READ_AND_WRITE)
+            self._watch(link)
         else:
             link.out += data
         if link.state == OPEN:
@@ -275,7 +293,7 @@ class Links:
             self.buffered_bytes -= taken
         if out:
             return
-        self._epoll.modify(link.fd, _READ)
+        self._watch(link)
         if link.state == OPEN:
             self.behind.discard(link)
             link.out = None

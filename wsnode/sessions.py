@@ -100,6 +100,8 @@ class Sessions:
             if broken or any(opcode == frames.CLOSE for opcode, _ in received):
                 self._links.drop(link, link.why)
             return
+        if len(received) > self._links.settings.client_rate_burst:
+            self._links.rest(link)
         self._handle(link, received, broken)
 
     def _handle(self, link: Link, received: list[frames.Received], broken: frames.FrameError | None) -> None:
@@ -219,6 +221,7 @@ class Sessions:
         due = spaced(link.paid_until, int(time.monotonic() * 1000), burst, per_second)
         if due is None:
             self._counters.rate_limited += 1
+            self._links.rest(link)
             return ClientError(
                 "RATE_LIMIT_EXCEEDED", f"at most {burst} messages at once and {per_second:g} a second"
             )

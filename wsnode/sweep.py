@@ -30,6 +30,7 @@ class Sweep:
         """`now` is the monotonic clock."""
         links = self._links
         links.now = int(now)
+        links.wake()
         slots = max(1, round(links.settings.ping_interval))
         self._turn = (self._turn + 1) % slots
         silent_since = links.now - links.settings.ping_timeout

@@ -1,10 +1,9 @@
 """WebSocket frames of a server (RFC 6455, section 5): encoding, and parsing of what a client sent.
 
 A client's bytes are looked at only when they hold at least one whole frame; a partial one stays
-what it is, bytes, so that a connection's whole state can be kept small and handed over. Whole,
-unfragmented text frames - nearly all that clients send - are read without any object; every other
-frame goes through `websockets`' own `Frame.parse`, which knows the rules. Compression is not its
-business here: who negotiated it passes the way to inflate a whole message.
+what it is, bytes, so that a connection's whole state can be kept small and handed over. No object is
+made for a frame: a flood of the smallest ones must not cost more than their bytes deserve. Who
+negotiated compression passes the way to inflate a whole message.
 
     FrameError          the client broke RFC 6455: close with `code`
 """
@@ -12,16 +11,17 @@ business here: who negotiated it passes the way to inflate a whole message.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
-from websockets.exceptions import PayloadTooBig, ProtocolError
-from websockets.frames import Close, CloseCode, Frame, Opcode
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close, CloseCode, Opcode
 
 try:
     from websockets.speedups import apply_mask
 except ImportError:  # a platform without the compiled helper
     from websockets.utils import apply_mask
 
+CONT = int(Opcode.CONT)
 TEXT = int(Opcode.TEXT)
 BINARY = int(Opcode.BINARY)
 CLOSE = int(Opcode.CLOSE)
@@ -31,7 +31,7 @@ PONG = int(Opcode.PONG)
 PING_FRAME = b"\x89\x00"
 
 _WHOLE_TEXT = 0x81  # FIN, no reserved bit, text
-_WHOLE_COMPRESSED_TEXT = 0xC1
+_FIN, _RESERVED = 0x80, 0x70
 _CONTROL = 0x08  # the opcodes that have this bit
 _COMPRESSED = 0x40  # RSV1, where permessage-deflate was negotiated (RFC 7692, section 6)
 _MASKED = 0x80
@@ -134,14 +134,11 @@ def read_frames(
             if bounds is None or end - start < bounds[1]:
                 break
             body, stop = start + bounds[0], start + bounds[1]
-            first = data[start]
-            if fragments is None and first == _WHOLE_TEXT:
-                received.append((TEXT, _checked(apply_mask(data[body:stop], data[body - 4 : body]))))
-            elif fragments is None and first == _WHOLE_COMPRESSED_TEXT and inflate is not None:
-                payload = apply_mask(data[body:stop], data[body - 4 : body])
-                received.append((TEXT, _checked(inflate(payload, limit))))
+            payload = apply_mask(data[body:stop], data[body - 4 : body])
+            if data[start] == _WHOLE_TEXT and fragments is None:
+                received.append((TEXT, _checked(payload)))
             else:
-                fragments = _read_other(data[start:stop], fragments, limit, inflate, received)
+                fragments = _read_other(data[start], payload, fragments, limit, inflate, received)
             start = stop
     except FrameError as error:
         return received, end, None, error
@@ -158,58 +155,47 @@ def _checked(payload: bytes) -> bytes:
 
 
 def _read_other(
-    data: bytes | bytearray,
+    first: int,
+    payload: bytes,
     fragments: Fragments | None,
     limit: int,
     inflate: Inflate | None,
     received: list[Received],
 ) -> Fragments | None:
-    """One whole frame by the library's parser; returns the fragmented message that is under way after it."""
-    compressed = bool(data[0] & _COMPRESSED) and inflate is not None
-    if compressed and data[0] & 15 in (TEXT, BINARY):  # on any other frame the bit stays, and is refused
-        data = bytes([data[0] & ~_COMPRESSED]) + data[1:]
-    frame = _parse(bytes(data))
-    if frame.opcode is Opcode.CLOSE:
-        received.append((CLOSE, _close_answer(bytes(frame.data))))
+    """One whole frame by its first byte and its payload; returns the message under way after it."""
+    opcode, fin, reserved = first & 15, first & _FIN, first & _RESERVED
+    if opcode & _CONTROL:
+        if reserved or not fin or opcode > PONG:
+            raise FrameError(CloseCode.PROTOCOL_ERROR, _what_is_wrong(opcode, reserved))
+        received.append((opcode, _close_answer(payload) if opcode == CLOSE else payload))
         return fragments
-    if frame.opcode in (Opcode.PING, Opcode.PONG):
-        received.append((int(frame.opcode), bytes(frame.data)))
-        return fragments
-    if (frame.opcode is Opcode.CONT) is (fragments is None):
+    compressed = reserved == _COMPRESSED and inflate is not None and opcode != CONT
+    if opcode > BINARY or (reserved and not compressed):
+        raise FrameError(CloseCode.PROTOCOL_ERROR, _what_is_wrong(opcode, reserved))
+    if (opcode == CONT) is (fragments is None):
         raise FrameError(CloseCode.PROTOCOL_ERROR, "continuation frame out of place")
-    message = fragments or Fragments(int(frame.opcode), compressed)
-    if len(message.data) + len(frame.data) > limit:
-        raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"message above {limit} bytes")
-    message.data += frame.data
-    if not frame.fin:
-        return message
-    payload = bytes(message.data)
-    if message.compressed:
+    if fragments is not None or not fin:
+        message = fragments or Fragments(opcode, compressed)
+        if len(message.data) + len(payload) > limit:
+            raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"message above {limit} bytes")
+        message.data += payload
+        if not fin:
+            return message
+        opcode, compressed, payload = message.opcode, message.compressed, bytes(message.data)
+    if compressed:
         assert inflate is not None
         payload = inflate(payload, limit)
-    received.append((message.opcode, _checked(payload) if message.opcode == TEXT else payload))
+    received.append((opcode, _checked(payload) if opcode == TEXT else payload))
     return None
 
 
-def _parse(data: bytes) -> Frame:
-    position = 0
-
-    def read_exact(size: int) -> Generator[None, None, bytes]:
-        nonlocal position
-        position += size
-        return data[position - size : position]
-        yield  # makes this a generator, as the library expects
-
-    try:
-        next(Frame.parse(read_exact, mask=True))
-    except StopIteration as done:
-        frame: Frame = done.value
-        return frame
-    except PayloadTooBig as error:
-        raise FrameError(CloseCode.MESSAGE_TOO_BIG, str(error)) from error
-    except ProtocolError as error:
-        raise FrameError(CloseCode.PROTOCOL_ERROR, str(error)) from error
-    raise AssertionError("the parser was given a whole frame and still waits")
+def _what_is_wrong(opcode: int, reserved: int) -> str:
+    """Said where a frame's first byte breaks section 5.2 or 5.5."""
+    if reserved:
+        return "reserved bits must be 0"
+    if opcode in (CLOSE, PING, PONG):
+        return "fragmented control frame"
+    return "invalid opcode"
 
 
 def _close_answer(payload: bytes) -> bytes:
