@@ -193,6 +193,8 @@ class Sessions:
             self._counters.gaps_told += len(names)
         if message.last:
             self._joiner.last(link, names)
+        if lost and len(known) == len(names) and outcome is None:
+            seq = 0  # the client's own earlier acknowledgements count
         acknowledged = answers.subscription_ack_frame(names, len(link.channels), seq, outcome)
         # It claims no sequence, and tells of the loss.
         return answers.position_frame(0, lost) + acknowledged if lost else acknowledged

@@ -159,7 +159,7 @@ class Life:
             by_options.setdefault(own.options, []).append(name)
         resume = {"epoch": client.epoch, "seq": 0, "channels": points}
         for options, own_names in by_options.items():
-            data = {"channels": own_names, "resume": resume}
+            data: dict[str, Any] = {"channels": own_names, "resume": resume}
             data |= {"conflate": bool(options & 4), "delta": bool(options & 8)}
             client.log.append(f"  {client.link.fd} is back {data}")
             client.say({"type": "subscribe", "data": data})

@@ -173,8 +173,8 @@ async def test_who_subscribes_again_still_learns_what_the_line_let_go(nats_serve
         await until(lambda: node.feed.position == 35)
         assert node.counters.dropped_broadcasts == 26
         await client.send(subscribe("A.b"))
-        last, ack = 0, 0
-        while not ack:
+        last, ack = 0, -1
+        while ack < 0:
             message = await client.message()
             if message["type"] == "subscription_ack":
                 ack = message["seq"]
