@@ -5,10 +5,12 @@ BIN := .venv/bin
 READY := .venv/.synced
 
 .DEFAULT_GOAL := help
-.PHONY: help up down test check bench manifests images
+.PHONY: help venv up down test check bench manifests images
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+venv: $(READY) ## Make .venv with wsnode and wsfleet in it, from the lock file
 
 up: $(READY) ## Bring up a cluster, the operator and a sample fleet (CLUSTER=local, or current)
 	@$(BIN)/python -m tests.cluster demo

@@ -44,6 +44,7 @@ SEND_BUFFER_BYTES = 65_536
 _REST_SECONDS = 0.1
 _DESCRIPTORS_FOR_OTHERS = 32  # below what admission keeps: reached only by those that never ask
 _OUT_OF_SOMETHING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_UNOPENED = 1024  # connections that ask for nothing, and goodbyes: as many, or as many as may be open
 _V4_IN_V6 = "::ffff:"
 # A stream's client comes back by itself when its connection ends, and all of a lost node's do so at once.
 _RETRY_MS = (1_000, 10_000)
@@ -249,6 +250,7 @@ class Intake:
     def _accept(self) -> bool:
         """Accepts what waits, within bounds. True when there may be more."""
         limited = self.settings.max_connections_per_address > 0
+        most_unopened = max(_UNOPENED, self.settings.max_connections)
         for _ in range(HANDSHAKES_A_TURN):
             try:
                 # Not accept(): its socket object would be made for nothing.
@@ -262,16 +264,20 @@ class Intake:
                 continue  # that client is gone already (accept(2): treat like EAGAIN)
             os.set_blocking(fd, False)
             if self._descriptors_free() < _DESCRIPTORS_FOR_OTHERS:
-                self._send_away(fd)
+                self._send_away(fd, "descriptors")
+                continue
+            if self._links.total - self._links.open_count >= most_unopened:
+                self._send_away(fd, "connections")
                 continue
             self._links.add(fd, peer[0].removeprefix(_V4_IN_V6) if limited else None)
         return True
 
-    def _send_away(self, fd: int) -> None:
-        """Refuses without listening: half-open connections must not take what the admin port needs."""
-        self._counters.connections_rejected["descriptors"] += 1
+    def _send_away(self, fd: int, reason: Reason) -> None:
+        """Refuses without listening: who never asks for anything must not take what others need."""
+        self._counters.connections_rejected[reason] += 1
+        seconds = str(retry_after_seconds(reason, self._random))
         try:
-            os.write(fd, http_answer(503, "no more clients now: descriptors\n", {"Retry-After": "10"}))
+            os.write(fd, http_answer(503, f"no more clients now: {reason}\n", {"Retry-After": seconds}))
         except OSError:
             pass
         os.close(fd)

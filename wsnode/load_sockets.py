@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
 import socket
+import time
 from array import array
 from collections.abc import Iterator
 from enum import Enum
@@ -15,6 +17,7 @@ from wsnode.load_table import ClientTable
 
 READ_BYTES = 32_768
 _EVENTS = 1024
+_RESOLVED_SECONDS = 5.0  # for which an address is good for new connections
 
 _REASONS = {
     errno.ECONNREFUSED: "refused",
@@ -46,7 +49,9 @@ class Sockets:
     """
 
     def __init__(self, host: str, port: int, table: ClientTable) -> None:
+        self._host, self._port = host, port
         self._family, self._address = _resolve(host, port)
+        self._resolve_again_at = time.monotonic() + _RESOLVED_SECONDS
         self._table = table
         self._owner = array("i")
         """Client of each descriptor, -1 for none."""
@@ -54,6 +59,7 @@ class Sockets:
 
     def connect(self, client: int) -> str | None:
         """Begin to connect; a reason when it failed at once. Raises nothing."""
+        self._look_again()
         try:
             sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as exc:
@@ -69,6 +75,15 @@ class Sockets:
         self._owner[fd] = client
         self._epoll.register(fd, select.EPOLLOUT)
         return None
+
+    def _look_again(self) -> None:
+        """A Service that was deleted and made again has another address under its name."""
+        now = time.monotonic()
+        if now < self._resolve_again_at:
+            return
+        self._resolve_again_at = now + _RESOLVED_SECONDS
+        with contextlib.suppress(LoadError):  # no answer now: the one known may still be right
+            self._family, self._address = _resolve(self._host, self._port)
 
     def listen(self, client: int) -> None:
         """From now on only what comes in matters."""
@@ -117,7 +132,7 @@ def reason_of(exc: OSError) -> str:
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[object, ...]]:
-    """The first address of the host, asked once: a resolver would be a blocking call in the loop."""
+    """The first address of the host. A blocking call in the loop: asked seldom."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:

@@ -49,9 +49,19 @@ def tail_command(
             raise ClientError(f"count {count}: must not be below 0")
         seconds = 0.0 if duration is None else seconds_of("duration", duration)
         names = expand_channels(",".join(channels))
-        client = Client(url, names, reconnect=reconnect, on_event=lambda event: _say(describe(event)))
+        lost = False
+
+        def heard(event: Event) -> None:
+            nonlocal lost
+            # Not by a close of the server's: it was never there, or went without a word.
+            lost = isinstance(event, Disconnected) and event.delay_seconds is None and event.code is None
+            _say(describe(event))
+
+        client = Client(url, names, reconnect=reconnect, on_event=heard)
         show = pretty_line if output == "pretty" else _raw_line
         asyncio.run(_follow(client, show, count, seconds))
+        if lost:
+            raise typer.Exit(1)
     except (ClientError, LoadError) as exc:
         _say(f"wsnode tail: {exc}")
         raise typer.Exit(2) from exc

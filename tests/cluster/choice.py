@@ -58,7 +58,7 @@ def local_client(places: Places) -> Client:
 
 def use_current(environ: Mapping[str, str]) -> Client:
     """A client of the kubeconfig's current context, once it is confirmed and its images are named."""
-    kubectl, helm = _program("kubectl"), _program("helm")
+    kubectl, helm = _programs(environ)
     chosen = pullable_images(environ)
     name = _ask(kubectl, "config", "current-context").strip()
     path = "jsonpath={.clusters[0].cluster.server}"
@@ -101,11 +101,17 @@ def pullable_images(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[variable] for name, variable in variables.items()}
 
 
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if not found:
-        raise ClusterError(f"CLUSTER=current needs {name} on PATH")
-    return found
+def _programs(environ: Mapping[str, str]) -> tuple[str, str]:
+    """kubectl and helm. Raises ClusterError that names all that lacks, the images too."""
+    found = {name: shutil.which(name) for name in ("kubectl", "helm")}
+    lacking = [f"{name} on PATH" for name, path in found.items() if not path]
+    if lacking:
+        try:
+            pullable_images(environ)
+        except ClusterError as error:
+            lacking.append(str(error).removeprefix("CLUSTER=current needs "))
+        raise ClusterError(f"CLUSTER=current needs {', '.join(lacking)}")
+    return found["kubectl"] or "", found["helm"] or ""
 
 
 def _ask(*argv: str) -> str:

@@ -10,6 +10,9 @@ from wsfleet.reconcile.observe import Observed
 from wsfleet.scaling import Decision, NodeSample, Stalled, Step, progress_conditions, scaling_conditions
 from wsfleet.status import Finding, is_true
 
+_CORDONED = "unschedulable"  # in what the scheduler says of machines that are cordoned
+_UNCORDON = "Uncordon machines or add some"
+
 # Why a container waits, where waiting longer does not help by itself.
 _BAD_WAITS = (
     "CrashLoopBackOff",
@@ -74,6 +77,10 @@ def feed_finding(seen: Observed) -> Finding:
         text = f"{len(unusable)} of {len(spoke)} nodes can't use the stream; {name}: {why}"
         return Finding.of("FeedConnected", False, "StreamUnusable", text)
     if cut:
+        never = [pod.name for pod in seen.active if pod.name in cut and not pod.ready]
+        if len(never) == len(cut):
+            text = f"{len(cut)} of {len(spoke)} nodes have not reached NATS yet, see their logs: {_some(cut)}"
+            return Finding.of("FeedConnected", False, "NotReached", text)
         text = f"{len(cut)} of {len(spoke)} nodes have lost NATS: {_some(cut)}"
         return Finding.of("FeedConnected", False, "FeedLost", text)
     return Finding.of("FeedConnected", True, "Connected", f"all {len(spoke)} nodes read from NATS")
@@ -88,7 +95,7 @@ def degraded_finding(seen: Observed, step: Step, desired: int = 0, no_room: str 
         why = _scheduler_says(seen, homeless[0])
         text = (
             f"no Kubernetes node takes {len(homeless)} of {len(seen.active)} pods; {homeless[0].name}: {why} "
-            f"Add machines, or lower {REQUESTS_FIELD}"
+            + (_UNCORDON if _CORDONED in why else f"Add machines, or lower {REQUESTS_FIELD}")
         )
         return Finding.of("Degraded", True, "Unschedulable", text)
     if seen.refusals:

@@ -14,7 +14,7 @@ from wsfleet.reconcile.document import problem_document
 from wsfleet.reconcile.findings import feed_finding, problem_findings, ready_finding
 from wsfleet.reconcile.observe import Observed
 from wsfleet.reconcile.prepare import Problem
-from wsfleet.status import MESSAGE_LENGTH, merge_conditions, seconds_until_write
+from wsfleet.status import MESSAGE_LENGTH, Finding, merge_conditions, seconds_until_write
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +50,13 @@ async def tell_problem(
 ) -> float | None:
     """Condition and event; running pods stay as they are until the spec changes."""
     wanted = int(state.status.get("desiredReplicas") or 0)
+    ready = ready_finding(seen, wanted, state.status)
+    if not seen.active:
+        # No nodes are wanted because no one can say how many: that is not what a wait for Ready is for.
+        ready = Finding.of("Ready", False, problem.reason, problem.message)
     findings = [
         *problem_findings(problem.reason, problem.message, stalled=True),
-        ready_finding(seen, wanted, state.status),
+        ready,
         feed_finding(seen),
     ]
     new = problem_document(name_of(fleet), _generation(fleet), seen, findings, state.status)

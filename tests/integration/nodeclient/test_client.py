@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 
@@ -199,3 +201,13 @@ async def test_bad_input_is_one_line_and_exit_2(arguments: list[str], line: str)
     process = await wsnode(*arguments)
     out, err = await process.communicate()
     assert (process.returncode, out.decode(), err.decode()) == (2, "", line + "\n")
+
+
+def test_the_command_says_by_its_exit_code_that_nobody_was_there() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"ws://127.0.0.1:{taken.getsockname()[1]}/ws"  # bound and not listening: refused
+        argv = [sys.executable, "-m", "wsnode", "tail", url, "A.b", "--no-reconnect"]
+        done = subprocess.run(argv, capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert b"not coming back" in done.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.cluster import choice
-from tests.cluster.choice import Context, confirm, pullable_images
+from tests.cluster.choice import Context, confirm, pullable_images, use_current
 from tests.cluster.shell import ClusterError
 
 PRODUCTION = Context("prod-eu", "https://10.0.0.1:6443")
@@ -49,6 +49,14 @@ def test_a_person_is_asked_with_context_and_server() -> None:
     assert "https://10.0.0.1:6443" in asked[0]
     with pytest.raises(ClusterError, match="not confirmed"):
         confirm(PRODUCTION, {}, lambda _: "yes")
+
+
+def test_all_that_lacks_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ClusterError) as caught:
+        use_current({})
+    for lacking in ("kubectl on PATH", "helm on PATH", "IMAGE_WSNODE, IMAGE_OPERATOR, IMAGE_NATS"):
+        assert lacking in str(caught.value)
 
 
 def test_images_must_be_named_for_a_cluster_that_pulls_them() -> None:

@@ -72,6 +72,9 @@ def test_a_lost_feed_names_the_nodes_and_unknown_is_not_lost() -> None:
     lost = feed_finding(seen(*pods, figures=figures))
     assert (lost.status, lost.reason) == ("False", "FeedLost")
     assert lost.message == "1 of 2 nodes have lost NATS: odin-b"
+    never = feed_finding(seen(node("a"), node("b", ready=False), figures=figures))
+    assert (never.status, never.reason) == ("False", "NotReached")
+    assert never.message == "1 of 2 nodes have not reached NATS yet, see their logs: odin-b"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +102,13 @@ def test_an_unschedulable_pod_says_what_the_scheduler_says_and_which_number_to_c
         "no Kubernetes node takes 1 of 1 pods; odin-a: 0/1 nodes are available: 1 Insufficient memory. "
         "Add machines, or lower spec.template.resources.requests"
     )
+
+
+def test_cordoned_machines_are_not_blamed_on_the_requests() -> None:
+    pod = node("a", ready=False, unschedulable=True)
+    text = "0/1 nodes are available: 1 node(s) were unschedulable."
+    found = degraded_finding(seen(pod, conditions=[{"type": "PodScheduled", "message": text}]), Idle())
+    assert found.message.endswith("Uncordon machines or add some")
 
 
 def test_pods_that_a_quota_forbids_are_told_in_its_words() -> None:

@@ -1,0 +1,161 @@
+"""Each limit at the door of a running node: who is above it gets a 503, when to come back, and is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import time
+from typing import Any
+
+import pytest
+
+from tests.support.nats import NatsServer
+from tests.support.node import node_settings, running_node, until
+from tests.support.rawwire import RawWire
+from tests.support.wsclient import WsClient, request
+from wsnode.config import Settings
+from wsnode.gauges import LoopLag
+from wsnode.intake import HANDSHAKES_A_TURN
+from wsnode.node import Node
+from wsnode.watch import SettingsChange
+
+
+def _changed(node: Node, **changes: Any) -> SettingsChange:
+    return SettingsChange(Settings(**node.settings.model_dump() | changes), "", None)
+
+
+async def _knock(node: Node) -> str | None:
+    """Why a newcomer is refused; None where it is let in."""
+    client = await WsClient.connect(node.port, request(node.port))
+    status, headers, body = await client.response()
+    reason = None
+    if status != 101:
+        assert status == 503
+        assert 1 <= int(headers["retry-after"]) <= 30
+        await client.ended()
+        reason = body.decode().removeprefix("no more clients now: ").strip()
+    await client.close()
+    await until(lambda: node._links.total == node.connections)
+    return reason
+
+
+async def test_cpu_refuses_above_its_threshold_until_5_points_lower(nats_server: NatsServer) -> None:
+    settings = node_settings(nats_server.url, cpu_reject_threshold=75, cpu_pause_threshold=80)
+    async with running_node(settings) as node:
+        node._gauges.cpu.sample = lambda now: 0.0  # type: ignore[method-assign]
+        seen = []
+        for percent in (75.0, 75.1, 74.0, 70.1, 70.0, 74.0):
+            node._gauges.cpu.percent = percent
+            seen.append(await _knock(node))
+        assert seen == [None, "cpu", "cpu", "cpu", None, None]
+        assert node.counters.connections_rejected == {"cpu": 3}
+        node._gauges.cpu.percent = 76.0
+        assert await _knock(node) == "cpu"
+        node.apply(_changed(node, cpu_reject_threshold=78))
+        assert await _knock(node) is None
+
+
+async def test_memory_refuses_at_the_real_figure(nats_server: NatsServer) -> None:
+    async with running_node(node_settings(nats_server.url, memory_limit=2**25)) as node:
+        await until(lambda: node.memory_bytes > 0.9 * 2**25)
+        assert await _knock(node) == "memory"
+        assert not node.healthy
+        node.apply(_changed(node, memory_limit=2**36))
+        assert await _knock(node) is None
+        used = node.memory_bytes
+        node._gauges.memory.sample = lambda: used  # type: ignore[method-assign]
+        seen = []
+        for share in (0.89, 0.91, 0.86, 0.84):
+            node._gauges.memory.bytes = int(share * 2**36)
+            seen.append(await _knock(node))
+        assert seen == [None, "memory", "memory", None]
+
+
+async def test_units_of_concurrent_work_are_bounded(nats_server: NatsServer) -> None:
+    """Settings that fit together never reach it; one change at a time can."""
+    async with running_node(node_settings(nats_server.url)) as node:
+        guests = [await WsClient.open(node.port) for _ in range(3)]
+        most = 2 * 4 + node.settings.worker_pool_size
+        tight = node.settings.model_copy(update={"max_goroutines": most})
+        node.apply(SettingsChange(tight, "", None))
+        guests.append(await WsClient.open(node.port))
+        assert await _knock(node) == "goroutines"
+        await guests.pop().close()
+        await until(lambda: node.connections == 3)
+        assert await _knock(node) is None
+        for guest in guests:
+            await guest.close()
+
+
+async def test_the_last_descriptors_are_not_given_to_clients(nats_server: NatsServer) -> None:
+    async with running_node(node_settings(nats_server.url)) as node:
+        node._descriptors = 66
+        guest = await WsClient.open(node.port)
+        assert await _knock(node) == "descriptors"
+        await guest.close()
+        await until(lambda: node.connections == 0)
+        assert await _knock(node) is None
+
+
+async def test_a_loop_that_is_late_for_long_refuses(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsnode.admission.LOOP_LAG_FOR_SECONDS", 1.5)
+    async with running_node(node_settings(nats_server.url)) as node:
+        assert isinstance(node._gauges.lag, LoopLag)
+
+        async def hold_up() -> None:
+            while True:
+                time.sleep(0.6)
+                await asyncio.sleep(0.01)
+
+        holding = asyncio.create_task(hold_up())
+        while (reason := await _knock(node)) is None:
+            pass
+        assert reason == "loop_lag"
+        holding.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await holding
+        await until(lambda: node.loop_lag_seconds < 0.5)
+        assert await _knock(node) is None
+        assert set(node.counters.connections_rejected) == {"loop_lag"}
+
+
+async def test_at_most_64_are_taken_in_a_turn_of_the_loop(nats_server: NatsServer) -> None:
+    async with running_node(node_settings(nats_server.url)) as node:
+        # Made without a turn of the node's loop: they wait in the kernel's line for the door.
+        clients = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(300)]
+        for client in clients:
+            client.sendall(request(node.port))
+        steps = [(0, 0)]
+        while node.connections < 300:
+            await asyncio.sleep(0)
+            steps.append((node._links.total, node.connections))
+        taken = [after[0] - before[0] for before, after in itertools.pairwise(steps)]
+        opened = [after[1] - before[1] for before, after in itertools.pairwise(steps)]
+        assert max(taken) == max(opened) == HANDSHAKES_A_TURN == 64
+        for client in clients:
+            client.close()
+
+
+async def test_who_asks_for_nothing_takes_no_more_places_than_clients_would(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsnode.intake._UNOPENED", 20)
+    settings = node_settings(nats_server.url, max_connections=20, handshake_timeout=1)
+    async with running_node(settings) as node:
+        guest = await WsClient.open(node.port)
+        silent = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(20)]
+        await until(lambda: node._links.total == 21)
+        refused = await asyncio.to_thread(RawWire, node.port)
+        status, headers, _ = await asyncio.to_thread(refused.response)
+        assert status == 503
+        assert int(headers["retry-after"]) > 0
+        assert node.counters.connections_rejected == {"connections": 1}
+        for client in silent:
+            client.close()
+        await until(lambda: node._links.total == 1)
+        assert await _knock(node) is None
+        await guest.close()
