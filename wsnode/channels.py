@@ -12,7 +12,7 @@ A subscriber is any object; the directory knows nothing of sockets.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Set
+from collections.abc import Container, Iterable, Set
 from typing import Generic, Protocol, TypeVar
 
 # Options of a subscription: the newest message when there is room again, patches in place of data.
@@ -45,6 +45,13 @@ def matches(name: str, channel: str) -> bool:
         return True
     symbol, _, event = channel.partition(".")
     return bool(event) and name in (f"{symbol}.*", f"*.{event}")
+
+
+def takers(names: Container[str], channel: str) -> list[str]:
+    """Those of the names that take a channel."""
+    symbol, _, event = channel.partition(".")
+    possible = (channel, f"{symbol}.*", f"*.{event}", EVERYTHING) if event else (channel, EVERYTHING)
+    return [name for name in possible if name in names]
 
 
 def overlap(one: str, other: str) -> bool:

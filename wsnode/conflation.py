@@ -6,13 +6,16 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from wsnode.counters import Counters
-from wsnode.link import Link
+from wsnode.link import SSE, Extra, Link
 from wsnode.links import Links
 from wsnode.message import Message
 from wsnode.passed import Passed
 from wsnode.protocol.answers import position_frame
 from wsnode.protocol.forms import event_id, reframe
 from wsnode.ring import Ring
+
+FLUSHED_BYTES = 16_384
+"""Given to one client at once; of what waits meanwhile still only the newest counts."""
 
 
 def pass_over(link: Link, messages: Iterable[Message]) -> None:
@@ -46,21 +49,30 @@ class Flusher:
         self._links, self._ring, self._counters, self._fanout = links, ring, counters, fanout
 
     def flush(self, link: Link) -> None:
-        """Gives a client what it was passed over: there is room again, or what comes next must follow it."""
-        extra = link.extra
-        if extra is None or not extra.passed:
-            return
-        waiting = sorted(extra.passed.values(), key=lambda passed: passed.message.seq)
-        extra.passed = {}
-        epoch, settled = self._ring.epoch, self._fanout.settled()
-        frames = [passed.frame(link.form, epoch) for passed in waiting]
-        if extra.lost and extra.joining is None:
-            told = position_frame(settled, max(extra.lost, self._fanout.untold(settled)))
+        """Gives a client what it was passed over, as much as its socket takes now: it took all before."""
+        while link.extra is not None and link.extra.passed and link.out is None:
+            if not self._links.send(link, self._piece(link, link.extra)):
+                return
+
+    def _piece(self, link: Link, extra: Extra) -> bytes:
+        epoch, head, waiting = self._ring.epoch, self._fanout.head(), extra.passed
+        frames: list[bytes] = []
+        lost = max(extra.lost, self._fanout.untold(head))
+        if lost:
+            # Before what came after it, see `Fanout`.
+            reached = min(self._fanout.settled(), *(passed.first - 1 for passed in waiting.values()))
+            frames.append(reframe(link.form, position_frame(reached, lost), event_id(epoch, reached)))
             extra.lost = 0
-            frames.append(reframe(link.form, told, event_id(epoch, settled)))
-        extra.patched_after = self._fanout.head()
+        size = 0
+        for passed in sorted(waiting.values(), key=lambda passed: passed.message.seq):
+            if size >= FLUSHED_BYTES:
+                break
+            del waiting[passed.message.channel]
+            frames.append(passed.frame(link.form, epoch, waiting.values() if link.form == SSE else ()))
+            size += len(frames[-1])
+            self._counters.messages_out += 1
+            self._counters.messages_skipped += passed.skipped
+        extra.patched_after = head
         data = b"".join(frames)
-        self._counters.messages_out += len(waiting)
-        self._counters.messages_skipped += sum(passed.skipped for passed in waiting)
         self._counters.bytes_out += len(data)
-        self._links.send(link, data)
+        return data

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from wsnode.channels import Channels, is_pattern
 from wsnode.config import Settings
 from wsnode.counters import Counters
-from wsnode.link import Link
+from wsnode.link import OPEN, Link
 from wsnode.links import Links
 from wsnode.message import Message
 from wsnode.protocol.answers import position_frame
@@ -30,10 +30,10 @@ from wsnode.ring import Ring
 from wsnode.rounds import (
     ROUND_BYTES,
     Announcement,
+    Control,
     Job,
     Part,
     Round,
-    Tail,
     add_parts,
     announced_parts,
     take_round,
@@ -66,7 +66,7 @@ class Fanout:
         self._round: Round | None = None
         self._scheduled = False
         self._position_due = False
-        self._lost = 0  # not yet told by a position
+        self._lost_from = self._lost = 0  # lowest and highest of what no position has told yet
         self._lost_ever = 0
         self._telling = 0  # by the position of the round under way
         self._later: asyncio.TimerHandle | None = None
@@ -82,6 +82,11 @@ class Fanout:
     def busy(self) -> bool:
         """There is something to be written."""
         return self._round is not None or bool(self._line)
+
+    @property
+    def personal(self) -> bool:
+        """Clients are being told something that was made for each of them when the round began."""
+        return self._round is not None and self._round.personal
 
     def update(self, settings: Settings) -> None:
         """Takes new settings over."""
@@ -115,12 +120,13 @@ class Fanout:
     def settled(self) -> int:
         """The last sequence that has reached all its subscribers."""
         if self._round is not None and self._round.messages:
-            return self._round.messages[0].seq - 1
+            # After a restart the round may still be of the stream before.
+            return min(self._round.messages[0].seq - 1, self.head())
         return self.head()
 
     def untold(self, upto: int) -> int:
         """The highest sequence up to this one that was lost and that no position has told yet, or 0."""
-        return min(max(self._lost, self._telling), upto)
+        return max(self._untold(upto), min(self._telling, upto))
 
     def push(self, message: Message) -> None:
         """Takes a message in. Where the line is full the oldest is let go, counted, and told by `prev`."""
@@ -143,6 +149,7 @@ class Fanout:
     def note_loss(self, seq: int) -> None:
         """Messages up to `seq` could not be delivered; the next position tells it."""
         self._lost = max(self._lost, seq)
+        self._lost_from = min(self._lost_from or seq, seq)
         self.note_unsent(seq)
 
     def note_unsent(self, seq: int) -> None:
@@ -152,8 +159,13 @@ class Fanout:
     def restart(self) -> None:
         """The stream is another one: what waits is of the old one and goes."""
         self._counters.dropped_broadcasts += self._waiting
-        self._line.clear()
-        self._waiting = self._lost = self._lost_ever = 0
+        # News of the feed go out all the same; all else would speak of the stream before, or of none.
+        news = [job for job in self._line if isinstance(job, Announcement) and job.frame is not None]
+        self._line = deque(news)
+        self._waiting = self._lost_from = self._lost = self._lost_ever = 0
+
+    def _untold(self, upto: int) -> int:
+        return min(self._lost, upto) if 0 < self._lost_from <= upto else 0
 
     def _fit(self) -> None:
         while self._waiting > self._links.settings.worker_queue_size:
@@ -201,6 +213,9 @@ class Fanout:
             self._round = None
             self._waiting = sum(isinstance(job, Message) for job in self._line)
             self.note_loss(self.head())
+            for link in self._links.open_links():
+                if link.extra is not None:  # a patch could rest on what it was not given
+                    link.extra.patched_after = self.head()
             self._loop.call_soon(self._turn)
 
     def _work(self) -> None:
@@ -217,7 +232,6 @@ class Fanout:
                     self._loop.call_soon(self._turn)
                 return
             self._end(self._round)
-            self._telling = 0
             self._round = None
         self._scheduled = False
 
@@ -232,10 +246,11 @@ class Fanout:
         taken, flows = take_round(self._line, self._channels, self._ring.epoch, most)
         self._waiting -= len(taken.messages)
         if flows:
+            loss = self._loss_before(taken)
             # To a client that was passed over, what it waits for must not be claimed by a position.
             rides = self._position_due and not any(link.withheld for link in self._links.behind)
             tail = self._position_tail() if rides else None
-            reached = add_parts(taken, flows, tail)
+            reached = add_parts(taken, flows, tail, loss)
             if tail is not None:
                 self._position_due = False
                 rest = [link for link in self._open_for_positions() if link not in reached]
@@ -244,8 +259,10 @@ class Fanout:
 
     def _announced(self, job: Announcement) -> Round:
         if job.frame_for is not None:
-            links = self._links.open_links()
-            return Round(parts=[Part(links, b"", 0, [[job.frame_for(link)] for link in links], 1)])
+            links = [link for link in job.links if link.state == OPEN]
+            job.links.clear()
+            part = Part(links, b"", 0, [[job.frame_for(link)] for link in links], 1)
+            return Round(parts=[part], personal=True)
         frame = job.frame if job.frame is not None else self._position_tail()
         links = self._links.open_links() if job.frame is not None else self._open_for_positions()
         return Round(parts=announced_parts(links, frame))
@@ -255,13 +272,29 @@ class Fanout:
             self.announce(Announcement())
             self._position_due = False
 
-    def _position_tail(self) -> Tail:
+    def _loss_before(self, taken: Round) -> Control | None:
+        """Who is given the messages of a round is told first what was lost up to there.
+
+        Or it could lose its connection before the next position tells everyone, go on elsewhere from the
+        message that it saw last, and never hear of a loss on its other channels. It claims no sequence,
+        since some of them may have been passed over.
+        """
+        lost = self._untold(taken.messages[-1].seq)
+        if not lost:
+            return None
+        frame = position_frame(0, lost)
+        return lambda form: reframe(form, frame)
+
+    def _position_tail(self) -> Control:
         """Made when a round begins: all before it has been written, and what it takes is not in the line."""
         seq = self.head()
         # A hole further on must not hide a loss that this position covers: told now, and then again.
-        self._telling = min(self._lost, seq)
-        if self._lost <= seq:
-            self._lost = 0
+        self._telling = self._untold(seq)
+        if self._telling:
+            if self._lost <= seq:
+                self._lost = self._lost_from = 0
+            else:
+                self._lost_from = seq + 1
         frame = position_frame(seq, self._telling)
         return lambda form: reframe(form, frame, event_id(self._ring.epoch, seq))
 
@@ -300,3 +333,4 @@ class Fanout:
             now_ms = time.time_ns() / 1e6
             for message in written.heard:
                 self._counters.observe_fanout(max(0.0, now_ms - message.ts_ms) / 1000)
+        self._telling = 0

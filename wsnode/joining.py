@@ -11,20 +11,21 @@ each loop turn, and by the node's CPU: above its threshold replays slow down bef
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
-from wsnode.channels import Channels, matches
-from wsnode.conflation import Flusher
+from wsnode.channels import Channels, takers
 from wsnode.counters import Counters
 from wsnode.fanout import Fanout
-from wsnode.link import OPEN, Link
+from wsnode.link import OPEN, SSE, Link
 from wsnode.links import Links
+from wsnode.passed import Passed
 from wsnode.protocol import answers
 from wsnode.protocol.forms import event_id, reframe
 from wsnode.protocol.messages import ClientError
-from wsnode.replay import Joining, Missing, Replay, look_up, missing_of, newest_of, wider
+from wsnode.replay import Item, Joining, Missing, Replay, missing_of, newest_of, wider
 from wsnode.ring import Ring
 
 STEP_BYTES = 16_384
@@ -36,6 +37,8 @@ _SLOW_PAUSE_SECONDS = 0.02  # between two turns while the node's CPU is short
 _WAIT_SECONDS = 0.05
 _PATIENCE_SECONDS = 10.0
 """How long a client that is ahead of this node waits for it, once the node has read all there is."""
+
+_log = logging.getLogger(__name__)
 
 
 class Joiner:
@@ -52,14 +55,13 @@ class Joiner:
         links: Links,
         channels: Channels[Link],
         fanout: Fanout,
-        flusher: Flusher,
         ring: Ring,
         counters: Counters,
     ) -> None:
         self.slow = False
         self.caught_up: Callable[[], bool] = lambda: True
         self._loop, self._links, self._channels = loop, links, channels
-        self._fanout, self._flusher, self._ring, self._counters = fanout, flusher, ring, counters
+        self._fanout, self._ring, self._counters = fanout, ring, counters
         self._queue: deque[Link] = deque()
         self._scheduled = False
 
@@ -75,33 +77,29 @@ class Joiner:
         extra = link.with_extra()
         if extra.joining is None:
             self._fanout.hasten(link)
-            self._flusher.flush(link)
             self._channels.hold(link)
             head = self._fanout.head()
-            extra.joining = Joining(dict.fromkeys(link.channels, head), head)
+            extra.lost = max(extra.lost, self._fanout.untold(head))
+            extra.joining = Joining(dict.fromkeys(link.channels, head), head, time.monotonic())
+            extra.joining.passed, extra.passed = extra.passed, {}
             self._loop.call_soon(self._enqueue, link)
         return extra.joining
 
-    def begin_at(self, link: Link, hads: dict[str, int]) -> Joining:
-        """Names begin at these sequences, whatever a client was still to be given of them."""
+    def begin(self, link: Link, names: Iterable[str], seq: int) -> None:
+        """Names that a client has not had begin at a sequence."""
         joining = self.hold(link)
-        joining.settle(link.options or {})
-        joining.had |= hads
-        joining.cursor = min([joining.cursor, *hads.values()])
-        for name in hads:
-            joining.resumed.pop(name, None)
-            joining.missing.pop(name, None)
-        # What it asked to have ahead of its time and gets in time now, comes once.
-        joining.newest = deque(message for message in joining.newest if not joining.will_give(message))
-        return joining
+        for name in names:
+            joining.begin(self._ring, name, seq)
 
     def resume(self, link: Link, hads: dict[str, int]) -> dict[str, Missing | None]:
         """Gives a client what its names have above these sequences; returns what is missing of each.
 
         Names may overlap with others that are under way: each message comes once.
         """
-        joining, head = self.begin_at(link, hads), self._fanout.head()
+        joining, head = self.hold(link), self._fanout.head()
         found: dict[str, Missing | None] = {}
+        for name, had in hads.items():
+            joining.begin_again(name, had, link.options or {})
         for name, had in hads.items():
             joining.resumed[name] = head
             found[name] = missing = missing_of(self._ring, name, had, head)
@@ -111,7 +109,7 @@ class Joiner:
         self._counters.replays["resume"] += 1
         return found
 
-    def last(self, link: Link, names: Iterable[str]) -> None:
+    def last(self, link: Link, names: Sequence[str]) -> None:
         """Gives a held client the newest message of each channel that its names take."""
         joining = self.hold(link)
         waiting = {message.seq for message in joining.newest}
@@ -135,33 +133,24 @@ class Joiner:
         joining.replays.append(Replay(link.channels, above, until, head))
         self._counters.replays["replay"] += 1
 
-    def claim(self, link: Link, known: Iterable[str], head: int) -> int:
-        """What an acknowledgement may claim of names that a client has already: no more than it was given.
+    def level(self, link: Link) -> int:
+        """The sequence at which a client's names stand, as an acknowledgement may claim it.
 
-        Names that it resumes are told of by `caught_up`.
+        Not those that it resumes: `caught_up` tells of them.
         """
+        head = self._fanout.head()
         joining = link.extra.joining if link.extra is not None else None
-        if joining is None:
-            return head
-        return min([head, *(joining.given(name) for name in known if name not in joining.resumed)])
+        return head if joining is None else joining.level(head)
 
     def forget(self, link: Link, names: Iterable[str]) -> None:
         """A client unsubscribes: it is given nothing more of these names."""
-        joining = link.extra.joining if link.extra is not None else None
-        if joining is None:
+        extra = link.extra
+        if extra is None:
             return
-        gone = set(names)
-        joining.settle(link.options or {})
-        for name in gone:
-            joining.had.pop(name, None)
-            joining.resumed.pop(name, None)
-            joining.missing.pop(name, None)
-        left = tuple(name for name in link.channels if name not in gone)
-        for replay in joining.replays:
-            replay.names = tuple(name for name in replay.names if name not in gone)
-        joining.newest = deque(
-            message for message in joining.newest if any(matches(name, message.channel) for name in left)
-        )
+        if extra.joining is not None:
+            extra.joining.end(names)
+        left = set(link.channels).difference(names)
+        extra.passed = {channel: passed for channel, passed in extra.passed.items() if takers(left, channel)}
 
     def reached(self, link: Link, seq: int) -> int:
         """The sequence up to which all that a client listens to has reached it, at most `seq`."""
@@ -179,7 +168,7 @@ class Joiner:
             if extra is None:
                 continue
             extra.passed = {}
-            extra.lost = extra.patched_after = 0
+            extra.lost = extra.told = extra.patched_after = 0
             if extra.joining is not None:
                 extra.joining = None
                 self._channels.release(link)
@@ -219,38 +208,45 @@ class Joiner:
                 continue
             joining.queued = False
             if link.state == OPEN and link.out is None:
-                self._step(link, joining)
+                try:
+                    self._step(link, joining)
+                except Exception:
+                    # A fault of the node's own must not leave its client waiting for ever, nor the others.
+                    _log.exception("a replay failed")
+                    self._links.close(link, 1011, "internal error", "error")
         self._schedule()
 
     def _step(self, link: Link, joining: Joining) -> None:
         """Writes a piece to a client whose socket took all before."""
         frames: list[bytes] = []
-        size = count = 0
+        items: list[Item] = []
+        size = 0
         epoch, form = self._ring.epoch, link.form
+        self._tell_loss(link, frames)
         while size < STEP_BYTES:
             if joining.newest:
-                frame = joining.newest.popleft().frame(form, epoch)
+                items.append(joining.newest.popleft())
             elif joining.plan or self._gather(link, joining, frames):
-                frame = joining.plan.popleft().frame(form, epoch)
-                if joining.replaying:
-                    joining.replays[0].count += 1
+                items.append(joining.take())
             else:
                 break
+            item = items[-1]
+            if isinstance(item, Passed) and form == SSE:
+                frame = item.frame(form, epoch, joining.passed.values())
+            else:
+                frame = item.frame(form, epoch)
             frames.append(frame)
             size += len(frame)
-            count += 1
         ends = not joining.has_more and self._meets(joining)
         if ends:
-            frames += self._join(link)
+            self._join(link, frames)
         data = b"".join(frames)
-        self._counters.messages_out += count
-        self._counters.messages_replayed += count
-        self._counters.bytes_out += len(data)
+        self._count(items, len(data))
         if data and not self._links.send(link, data):
             return
         if ends or link.out is not None:
             return
-        if joining.has_more or size:
+        if size or joining.has_more or joining.cursor < self._fanout.head():
             self._enqueue(link)
         else:
             self._wait(link, joining)
@@ -260,35 +256,33 @@ class Joiner:
 
         False: there is nothing now.
         """
-        options, head = link.options or {}, self._fanout.head()
-        joining.settle(options)
+        joining.advance()
+        frames += self._caught_up(link, joining)
         while joining.replays and joining.cursor >= joining.replays[0].after:
             replay = joining.replays[0]
+            if joining.passed:
+                joining.give_passed()
+                return True
             if replay.cursor < replay.until:
-                for name in replay.names:
-                    missing = missing_of(self._ring, name, replay.cursor, replay.until)
-                    replay.missing = wider(replay.missing, missing)
-                names = dict.fromkeys(replay.names, replay.cursor)
-                items, replay.cursor = look_up(self._ring, {}, names, replay.cursor, replay.until)
-                joining.plan.extend(items)
-                joining.replaying = bool(items)
-                if items:
-                    return True
-            else:
-                joining.replays.popleft()
-                frames.append(self._framed(link, answers.replay_ended_frame(replay.count, replay.missing)))
-        frames += self._caught_up(link, joining)
+                joining.look_up_replay(self._ring)
+                return bool(joining.plan)
+            joining.replays.popleft()
+            frames.append(self._framed(link, answers.replay_ended_frame(replay.count, replay.missing)))
+        head = self._fanout.head()
         if joining.cursor >= head:
-            return False
+            joining.give_passed()
+            return bool(joining.plan)
         self._note_missing(link, joining, head)
-        items, joining.cursor = look_up(self._ring, options, joining.had, joining.cursor, head)
-        joining.whole = joining.cursor >= head
-        joining.plan.extend(items)
-        return bool(items) or self._gather(link, joining, frames)
+        self._tell_loss(link, frames)
+        joining.look_up(self._ring, link.options or {}, head)
+        if not joining.plan:
+            joining.advance()
+            frames += self._caught_up(link, joining)
+        return bool(joining.plan)
 
     def _caught_up(self, link: Link, joining: Joining) -> list[bytes]:
         """Says of which resumed names all has come that was there when the client asked."""
-        reached = [name for name, until in joining.resumed.items() if joining.cursor >= until]
+        reached = [name for name, until in joining.resumed.items() if joining.given(name) >= until]
         for name in reached:
             del joining.resumed[name]
         return [
@@ -300,46 +294,68 @@ class Joiner:
         ]
 
     def _note_missing(self, link: Link, joining: Joining, head: int) -> None:
-        """What can't be given any more: of resumed names `caught_up` tells it, of others a position."""
+        """What can't be given any more is told before what follows, and by `caught_up` for resumed names."""
         extra = link.with_extra()
         for name in joining.had:
-            missing = missing_of(self._ring, name, joining.given(name), head)
+            missing = missing_of(self._ring, name, joining.had_of(name), head)
             if missing is None:
                 continue
-            if name in joining.resumed:
-                joining.missing[name] = wider(joining.missing.get(name), missing) or missing
-            else:
+            told = joining.missing.get(name)
+            if missing[0] <= joining.resumed.get(name, 0):
+                until = min(missing[1], joining.resumed[name])
+                joining.missing[name] = wider(told, (missing[0], until)) or missing
+            if (told is None or missing[1] > told[1]) and missing[1] > extra.told:
                 extra.lost = max(extra.lost, missing[1])
+
+    def _tell_loss(self, link: Link, frames: list[bytes]) -> None:
+        """Says what was lost before more is given, see `Fanout`."""
+        extra = link.with_extra()
+        if extra.lost:
+            reached = self.reached(link, self._fanout.head())
+            frames.append(self._framed(link, answers.position_frame(reached, extra.lost), reached))
+            extra.told, extra.lost = max(extra.told, extra.lost), 0
 
     def _meets(self, joining: Joining) -> bool:
         """Whether the client has all that was broadcast, and nothing that was not."""
         head = self._fanout.head()
         return joining.cursor >= head and all(had <= head for had in joining.had.values())
 
-    def _join(self, link: Link) -> list[bytes]:
-        """Into the live sets. Returns what is to be said of losses that others were told of meanwhile."""
-        extra, head = link.with_extra(), self._fanout.head()
+    def _join(self, link: Link, frames: list[bytes]) -> None:
+        """Into the live sets."""
+        extra = link.with_extra()
         extra.joining = None
-        extra.patched_after = head
-        lost, extra.lost = extra.lost and max(extra.lost, self._fanout.untold(head)), 0
+        extra.patched_after = self._fanout.head()
+        self._tell_loss(link, frames)
         self._channels.release(link)
-        return [self._framed(link, answers.position_frame(head, lost), head)] if lost else []
 
     def _wait(self, link: Link, joining: Joining) -> None:
         """The client is ahead of the node, which catches up, or never does: then its stream was another."""
         patient = time.monotonic() - joining.begun < _PATIENCE_SECONDS
         if patient or not self.caught_up():
-            self._loop.call_later(_WAIT_SECONDS, self._enqueue, link)
+            if not joining.resting:
+                joining.resting = True
+                self._loop.call_later(_WAIT_SECONDS, self._rested, link, joining)
             return
         head = self._fanout.head()
         ahead = tuple(name for name, had in joining.had.items() if had > head)
         joining.had = {name: min(had, head) for name, had in joining.had.items()}
+        joining.ahead.clear()
         joining.begun = time.monotonic()
         outcome = {name: {"recovered": False} for name in ahead}
         self._counters.gaps_told += len(ahead)
         frame = answers.subscription_ack_frame(ahead, len(link.channels), head, outcome)
         if self._links.send(link, self._framed(link, frame)):
             self._enqueue(link)
+
+    def _rested(self, link: Link, joining: Joining) -> None:
+        joining.resting = False
+        self._enqueue(link)
+
+    def _count(self, items: list[Item], size: int) -> None:
+        self._counters.messages_out += len(items)
+        self._counters.messages_replayed += len(items)
+        self._counters.messages_skipped += sum(i.skipped for i in items if isinstance(i, Passed))
+        self._counters.bytes_out += size
 
     def _framed(self, link: Link, frame: bytes, seq: int = 0) -> bytes:
         return reframe(link.form, frame, event_id(self._ring.epoch, seq) if seq else "")

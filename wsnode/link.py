@@ -26,15 +26,17 @@ class Extra:
         patched_after: it was given every message above this sequence that it listens to, so that a
             patch on one of those means something to it.
         lost: the highest sequence that the node told others to have lost while this one got no positions.
+        told: the highest sequence that it was told by itself to be lost.
     """
 
-    __slots__ = ("joining", "lost", "passed", "patched_after")
+    __slots__ = ("joining", "lost", "passed", "patched_after", "told")
 
     def __init__(self) -> None:
         self.joining: Joining | None = None
         self.passed: dict[str, Passed] = {}
         self.patched_after = 0
         self.lost = 0
+        self.told = 0
 
 
 class Link:

@@ -106,10 +106,10 @@ class Message:
             field,
         )
 
-    def skipping_frame(self, form: int, epoch: str, prev: int, skipped: int) -> bytes:
+    def skipping_frame(self, form: int, told_id: str, prev: int, skipped: int) -> bytes:
         """For a client that was passed over `skipped` messages before it, of which the first had `prev`."""
         text = data_text(self.seq, self.ts_ms, self.kind, self.channel, prev, self.payload, skipped=skipped)
-        return encode(form, text, event_id(epoch, self.seq))
+        return encode(form, text, told_id)
 
     def cut_off(self) -> None:
         """Leaves its channel's chain, for the ring lets it go."""

@@ -61,9 +61,9 @@ class Node:
         self._fanout = Fanout(loop, self._links, self._channels, self._ring, self.counters)
         parts = self._links, self._channels, self._fanout
         self._flusher = Flusher(self._links, self._ring, self.counters, self._fanout)
-        self._joiner = Joiner(loop, *parts, self._flusher, self._ring, self.counters)
+        self._joiner = Joiner(loop, *parts, self._ring, self.counters)
         self._joiner.caught_up = self._level
-        self._sessions = Sessions(*parts, self._joiner, self._flusher, self._ring, self.counters)
+        self._sessions = Sessions(*parts, self._joiner, self._ring, self.counters)
         self._sweep = Sweep(self._links, self.counters)
         self.drain_control = Drain(loop, self._links)
         self.feed_reader = Feed(
@@ -275,7 +275,7 @@ class Node:
         self._fanout.restart()
         self._joiner.reset()
         if before or self._links.open_count:
-            self._fanout.announce(Announcement(frame_for=self._sessions.introduce_again))
+            self._sessions.introduce_again()
 
     def _tick(self) -> None:
         """Once a second: the sweep, the gauges, the door, the feed's pause, the ring's age, positions."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from wsnode.message import Message
+from wsnode.protocol.forms import event_id
 
 
 class Passed:
@@ -29,11 +30,16 @@ class Passed:
         self.message = message
         self.skipped += 1
 
-    def frame(self, form: int, epoch: str) -> bytes:
-        """What the client is given in the end."""
-        if not self.skipped and self.prev == self.message.prev:
+    def frame(self, form: int, epoch: str, others: Iterable[Passed] = ()) -> bytes:
+        """What the client is given in the end.
+
+        While `others` wait that were passed over before it, it is no message to go on from.
+        """
+        seq = self.message.seq
+        told_id = "" if any(other.first <= seq for other in others) else event_id(epoch, seq)
+        if told_id and not self.skipped and self.prev == self.message.prev:
             return self.message.frame(form, epoch)
-        return self.message.skipping_frame(form, epoch, self.prev, self.skipped)
+        return self.message.skipping_frame(form, told_id, self.prev, self.skipped)
 
 
 def passed_over(messages: Iterable[Message]) -> Passed | None:

@@ -1,22 +1,19 @@
-"""What a client is given of the past, looked up in the ring. Pure.
+"""What a client is given of the past, and how far that is. Pure.
 
 What can't be given is always told: as the range of sequences in which something may be missing.
 """
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from wsnode.channels import CONFLATE, is_pattern, matches
+from wsnode.channels import CONFLATE, is_pattern, matches, takers
+from wsnode.lookup import Wish, look_up
 from wsnode.message import Message
-from wsnode.passed import Passed, passed_over
+from wsnode.passed import Passed
 from wsnode.ring import Ring
-
-GATHERED_MESSAGES = 2_048
-"""Looked up for one client at once: 8 bytes each, beside the messages that are the ring's."""
 
 Missing = tuple[int, int]
 Item = Message | Passed
@@ -28,7 +25,7 @@ class Replay:
 
     Attributes:
         names: what the client listened to when it asked.
-        cursor: all up to it was gathered.
+        cursor: all up to it was given or is in the plan.
         until: the last sequence of the stretch.
         after: all up to it comes first, for the client was owed that when it asked.
         missing: what could not be given.
@@ -47,64 +44,223 @@ class Replay:
 class Joining:
     """A client on its way into the live sets.
 
+    What is due is looked up piece by piece, and each piece is a plan. A name that is asked for anew may
+    set the cursor back; what others were given above it is then known by channel (`ahead`, `passed`).
+
     Attributes:
         had: by name, the sequence up to which the client has it.
-        cursor: all names were gathered up to it, where they have less.
-        whole: the last gathering was not cut short: it held what only the newest counts of, too.
+        cursor: all names were given up to it, where they have less, but for what is in `passed`.
+        started: by name, the sequence at which it began; 0 where it was before.
+        fresh: the same of names that were subscribed to meanwhile, and not resumed.
+        begun: when, by the monotonic clock.
+        upto: the same as the cursor, once the plan is written.
+        ahead: channels that were given further than the cursor is.
+        behind: channels that were given less far than their names were, for it was to be passed over.
+        passed: by channel, what only the newest is to be given of; it comes when the cursor meets the line.
         newest: messages that it is given first, ahead of their time: it asked for the last ones.
-        plan: what was gathered and is not written yet, in order.
+        plan: what was looked up and is not written yet, in order.
         replays: stretches that it asked for.
         replaying: the plan is of the first of these.
         resumed: by name, the sequence at which it is told to be caught up.
         missing: by resumed name, what could not be given.
-        begun: when, by the monotonic clock.
+        found: see `lookup.Wish`.
         queued: it has its place among those that get a step.
+        resting: it looks again after a moment.
     """
 
     had: dict[str, int]
     cursor: int
-    whole: bool = True
+    begun: float
+    upto: int = 0
+    started: dict[str, int] = field(default_factory=dict)
+    fresh: dict[str, int] = field(default_factory=dict)
+    ahead: dict[str, int] = field(default_factory=dict)
+    behind: dict[str, int] = field(default_factory=dict)
+    passed: dict[str, Passed] = field(default_factory=dict)
     newest: deque[Message] = field(default_factory=deque)
     plan: deque[Item] = field(default_factory=deque)
     replays: deque[Replay] = field(default_factory=deque)
     replaying: bool = False
     resumed: dict[str, int] = field(default_factory=dict)
     missing: dict[str, Missing] = field(default_factory=dict)
-    begun: float = field(default_factory=time.monotonic)
+    found: dict[str, Message] = field(default_factory=dict)
     queued: bool = False
+    resting: bool = False
+
+    def __post_init__(self) -> None:
+        self.upto = self.cursor
+        self.started = dict.fromkeys(self.had, 0)
 
     @property
     def has_more(self) -> bool:
         """Something is left to be written or said."""
-        return bool(self.plan or self.newest or self.replays or self.resumed)
+        return bool(self.plan or self.passed or self.newest or self.replays or self.resumed)
+
+    def had_of(self, name: str) -> int:
+        """The sequence up to which a name has come, or waits in `passed`."""
+        had = self.had[name]
+        for channel, seq in self.behind.items():
+            if matches(name, channel):
+                had = min(had, max(seq, self.cursor, self.ahead.get(channel, 0)))
+        return had
 
     def given(self, name: str) -> int:
         """The sequence up to which a name has come."""
-        upto = self.cursor
-        if self.plan and not self.replaying:
-            upto = message_of(self.plan[0]).seq - 1
-        return max(self.had[name], upto)
+        had = self.had_of(name)
+        return min([had, *(p.first - 1 for channel, p in self.passed.items() if matches(name, channel))])
+
+    def level(self, most: int) -> int:
+        """The sequence up to which all has come, but for what is resumed; at most this."""
+        return min([most, *(self.given(name) for name in self.had if name not in self.resumed)])
 
     def will_give(self, message: Message) -> bool:
         """Whether a message is still to come."""
-        return any(message.seq > self.given(name) and matches(name, message.channel) for name in self.had)
+        own = self._wish({}).of(message.channel)
+        return message.channel in self.passed or (own is not None and message.seq > max(own[0], self.cursor))
 
-    def settle(self, options: dict[str, int]) -> None:
-        """Notes at each name what it was given, so that the cursor may be set back for others.
+    # How it goes on.
 
-        A plan that is not written yet is dropped, to be gathered anew.
-        """
+    def take(self) -> Item:
+        """The next item of the plan, which is now being written."""
+        item = self.plan.popleft()
         if self.replaying:
-            if self.plan:
-                self.replays[0].cursor = message_of(self.plan[0]).seq - 1
-        elif self.plan:
-            self.cursor = message_of(self.plan[0]).seq - 1
-        self.plan.clear()
+            self.replays[0].count += 1
+            return item
+        message = message_of(item)
+        self.ahead[message.channel] = message.seq
+        if isinstance(item, Passed):
+            del self.passed[message.channel]
+        return item
+
+    def advance(self) -> None:
+        """The plan is written."""
         self.replaying = False
-        self.had = {
-            name: max(had, self.cursor) if self.whole or not options.get(name, 0) & CONFLATE else had
-            for name, had in self.had.items()
+        self.cursor = max(self.cursor, self.upto)
+        self.had = {name: max(had, self.cursor) for name, had in self.had.items()}
+        if self.behind:
+            most = max(self.had.values(), default=0)
+            behind = {channel: max(seq, self.cursor) for channel, seq in self.behind.items()}
+            self.behind = {channel: seq for channel, seq in behind.items() if seq < most}
+        if self.ahead:
+            self.ahead = {channel: seq for channel, seq in self.ahead.items() if seq > self.cursor}
+
+    def look_up(self, ring: Ring, options: dict[str, int], until: int) -> None:
+        """Plans what comes next, up to `until`: some or all of it."""
+        found = look_up(ring, self._wish(options), self.cursor, until)
+        self.upto = found.upto
+        for message in found.newest:
+            passed = self.passed.get(message.channel)
+            if passed is None:
+                self.passed[message.channel] = Passed(message)
+            else:
+                passed.take(message)
+        if found.upto >= until:
+            due: Iterable[Passed] = self.passed.values()
+        else:  # and what must not come after what is whole of the same channel
+            channels = {message.channel for message in found.whole}
+            due = [passed for channel, passed in self.passed.items() if channel in channels]
+        self.plan.extend(sorted([*due, *found.whole], key=_seq_of))
+
+    def give_passed(self) -> None:
+        """Plans what was passed over so far."""
+        self.upto = self.cursor
+        self.plan.extend(sorted(self.passed.values(), key=_seq_of))
+
+    def look_up_replay(self, ring: Ring) -> None:
+        """Plans what comes next of the first stretch that was asked for; of that nothing is passed over."""
+        replay = self.replays[0]
+        for name in replay.names:
+            replay.missing = wider(replay.missing, missing_of(ring, name, replay.cursor, replay.until))
+        found = look_up(ring, Wish(dict.fromkeys(replay.names, replay.cursor)), replay.cursor, replay.until)
+        replay.cursor = found.upto
+        self.plan.extend(found.whole)
+        self.replaying = bool(found.whole)
+
+    # How it changes.
+
+    def begin(self, ring: Ring, name: str, seq: int) -> None:
+        """A name is subscribed to and begins at a sequence; what others give of its channels comes once."""
+        self._unplan()
+        if seq < max([self.cursor, *self.had.values(), *self.ahead.values()]):
+            wish = self._wish({})
+            for channel in [channel for channel in ring.channels() if matches(name, channel)]:
+                own = wish.of(channel)
+                since = min((self.fresh.get(other, 0) for other in takers(self.had, channel)), default=0)
+                if own is not None and own[0] > seq >= since:
+                    self.ahead[channel] = max(own[0], self.ahead.get(channel, 0))
+        self.fresh[name] = seq
+        self.had[name] = self.started[name] = seq
+        self.cursor = self.upto = min(self.cursor, seq)
+
+    def begin_again(self, name: str, seq: int, options: dict[str, int]) -> None:
+        """A name begins at a sequence, whatever was given of it before, by this name or by others."""
+        self._unplan()
+        self.had[name] = self.started[name] = seq
+        self.fresh.pop(name, None)
+        self.cursor = self.upto = min(self.cursor, seq)
+        for channel in self.ahead:
+            if matches(name, channel):
+                self.ahead[channel] = min(self.ahead[channel], seq)
+        for channel, passed in list(self.passed.items()):
+            own = takers(self.had, channel)
+            if name not in own:
+                continue
+            if own == [name]:
+                del self.passed[channel]
+            elif seq < passed.message.seq and not all(options.get(other, 0) & CONFLATE for other in own):
+                # From now on it is to be given whole; the others were given less of it than of the rest.
+                del self.passed[channel]
+                self.behind[channel] = min(passed.first - 1, self.behind.get(channel, passed.first))
+        self._drop_behind()
+        self.resumed.pop(name, None)
+        self.missing.pop(name, None)
+        # What it asked to have ahead of its time and gets in time now, comes once.
+        self.newest = deque(message for message in self.newest if not self.will_give(message))
+
+    def end(self, names: Iterable[str]) -> None:
+        """Names are unsubscribed from."""
+        self._unplan()
+        gone = set(names)
+        for name in gone:
+            self.had.pop(name, None)
+            self.resumed.pop(name, None)
+            self.missing.pop(name, None)
+        for replay in self.replays:
+            replay.names = tuple(name for name in replay.names if name not in gone)
+        self.passed = {
+            channel: passed
+            for channel, passed in self.passed.items()
+            if any(self.started[name] < passed.message.seq for name in takers(self.had, channel))
         }
+        self._drop_behind()
+        self.ahead = {channel: seq for channel, seq in self.ahead.items() if takers(self.had, channel)}
+        self.newest = deque(message for message in self.newest if takers(self.had, message.channel))
+
+    def _drop_behind(self) -> None:
+        """Who was to be passed over messages of a channel is behind, and nobody whose name began later."""
+        self.behind = {
+            channel: seq
+            for channel, seq in self.behind.items()
+            if any(self.started[name] <= seq for name in takers(self.had, channel))
+        }
+
+    def _unplan(self) -> None:
+        """Drops what is planned and not written yet: it is looked up again when it is due."""
+        if not self.plan:
+            self.advance()
+            return
+        if self.replaying:
+            self.replays[0].cursor = message_of(self.plan[0]).seq - 1
+            self.replaying = False
+        self.plan.clear()
+        self.upto = self.cursor
+
+    def _wish(self, options: dict[str, int]) -> Wish:
+        ahead = self.ahead
+        if self.passed:
+            ahead = ahead | {channel: passed.message.seq for channel, passed in self.passed.items()}
+        conflated = frozenset(name for name in self.had if options.get(name, 0) & CONFLATE)
+        return Wish(self.had, conflated, ahead, self.behind, self.found)
 
 
 def message_of(item: Item) -> Message:
@@ -126,84 +282,14 @@ def wider(one: Missing | None, other: Missing | None) -> Missing | None:
     return min(one[0], other[0]), max(one[1], other[1])
 
 
-def newest_of(ring: Ring, names: Iterable[str], upto: int) -> list[Message]:
+def newest_of(ring: Ring, names: Sequence[str], upto: int) -> list[Message]:
     """The newest message of each channel that the names take, in order."""
-    exact: dict[str, None] = {}
-    patterns: list[str] = []
-    for name in names:
-        if is_pattern(name):
-            patterns.append(name)
-        else:
-            exact[name] = None
-    if patterns:
-        exact |= {
-            channel: None
-            for channel in ring.channels()
-            if any(matches(pattern, channel) for pattern in patterns)
-        }
-    newest = [found for channel in exact if (found := ring.newest(channel, upto)) is not None]
-    return sorted(newest, key=lambda message: message.seq)
+    channels: Iterable[str] = names
+    if any(is_pattern(name) for name in names):
+        channels = [channel for channel in ring.channels() if takers(names, channel)]
+    newest = [found for channel in channels if (found := ring.newest(channel, upto)) is not None]
+    return sorted(newest, key=_seq_of)
 
 
-def look_up(
-    ring: Ring, options: dict[str, int], names: dict[str, int], cursor: int, until: int
-) -> tuple[list[Item], int]:
-    """Messages above `cursor` and above what each name has, in order, each once; and the new cursor.
-
-    Names with CONFLATE give the newest of each channel, once all else is given: these look at what
-    the name has alone. Where there is more than can be gathered at once the cursor ends before `until`.
-    """
-    whole: dict[int, Message] = {}
-    newest: list[Passed] = []
-    patterns: dict[str, int] = {}
-    for name, had in names.items():
-        if is_pattern(name):
-            patterns[name] = had
-        elif options.get(name, 0) & CONFLATE:
-            passed = passed_over(ring.after(name, had, until))
-            newest += [passed] if passed is not None else []
-        else:
-            whole.update((m.seq, m) for m in ring.after(name, max(had, cursor), until))
-    if patterns:
-        newest += _of_patterns(ring, patterns, options, cursor, until, whole)
-    found: list[Item] = [whole[seq] for seq in sorted(whole)]
-    if len(found) > GATHERED_MESSAGES:
-        del found[GATHERED_MESSAGES:]
-        return found, message_of(found[-1]).seq
-    widest: dict[int, Passed] = {}  # where names overlap, that of the one that had least
-    for passed in newest:
-        seq = passed.message.seq
-        if seq not in whole and (seq not in widest or widest[seq].skipped < passed.skipped):
-            widest[seq] = passed
-    found += widest.values()
-    return sorted(found, key=lambda item: message_of(item).seq), until
-
-
-def _of_patterns(
-    ring: Ring,
-    patterns: dict[str, int],
-    options: dict[str, int],
-    cursor: int,
-    until: int,
-    whole: dict[int, Message],
-) -> list[Passed]:
-    """Adds what patterns take to `whole`; returns what of it only the newest counts."""
-    newest: dict[str, list[Message]] = {}
-    takers: dict[str, list[tuple[int, bool]]] = {}
-    for message in ring.tail(min(patterns.values()), until):
-        channel, seq = message.channel, message.seq
-        own = takers.get(channel)
-        if own is None:
-            own = takers[channel] = [
-                (had, bool(options.get(name, 0) & CONFLATE))
-                for name, had in patterns.items()
-                if matches(name, channel)
-            ]
-        taken = [conflated for had, conflated in own if seq > had]
-        if not taken or seq in whole:
-            continue
-        if all(taken):
-            newest.setdefault(channel, []).append(message)
-        elif seq > cursor:
-            whole[seq] = message
-    return [passed for messages in newest.values() if (passed := passed_over(messages)) is not None]
+def _seq_of(item: Item) -> int:
+    return message_of(item).seq

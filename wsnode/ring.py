@@ -10,9 +10,12 @@ could read them may have been of any channel. False alarms are allowed, silence 
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import KeysView
 from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
 
 from wsnode.message import Message
 
@@ -21,6 +24,7 @@ __all__ = ["MAX_CHANNELS_REMEMBERED", "Message", "Ring", "Window"]
 # Of each message besides its payload: object, sequence numbers, time stamp, envelope, place in the deque.
 _OVERHEAD_BYTES = 320
 MAX_CHANNELS_REMEMBERED = 200_000
+_by_seq = attrgetter("seq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,25 +135,39 @@ class Ring:
 
     # What resuming clients ask for.
 
-    def after(self, channel: str, seq: int, upto: int) -> list[Message]:
-        """The channel's messages above `seq`, up to `upto`, in order."""
-        found = []
+    def after(
+        self, channel: str, seq: int, upto: int, most: int | None = None, since: Message | None = None
+    ) -> list[Message]:
+        """The channel's messages above `seq`, up to `upto`, in order; the first `most` of them.
+
+        `since` is one at or below `seq` that was found before: from there it is a shorter way than from
+        the newest, while the ring has it.
+        """
+        found: list[Message] = []
+        message: Message | None
+        if since is not None and since.newer is not None and since.seq <= seq:
+            message = since.newer
+            while message is not None and message.seq <= upto and len(found) != most:
+                if message.seq > seq:
+                    found.append(message)
+                message = message.newer
+            return found
         message = self._newest.get(channel)
         while message is not None and message.seq > seq:
             if message.seq <= upto:
                 found.append(message)
             message = message.older
         found.reverse()
-        return found
+        return found[:most]
 
-    def tail(self, seq: int, upto: int) -> list[Message]:
-        """The messages of all channels above `seq`, up to `upto`, in order."""
-        found = []
-        for message in reversed(self._messages):
-            if message.seq <= seq:
-                break
-            if message.seq <= upto:
-                found.append(message)
+    def span(self, seq: int, upto: int, most: int) -> list[Message]:
+        """The messages of all channels above `seq`, up to `upto`, in order; the first `most` of them."""
+        messages = self._messages
+        first = bisect_right(messages, seq, key=_by_seq)
+        last = min(bisect_right(messages, upto, first, key=_by_seq), first + most)
+        if first < len(messages) - last:
+            return list(islice(messages, first, last))
+        found = list(islice(reversed(messages), len(messages) - last, len(messages) - first))
         found.reverse()
         return found
 
@@ -160,29 +178,23 @@ class Ring:
             message = message.older
         return message
 
-    def channels(self) -> Iterable[str]:
+    def channels(self) -> KeysView[str]:
         """The channels of which messages are kept."""
         return self._newest.keys()
 
     def time_of(self, seq: int) -> int | None:
         """When the message `seq` was published, in ms; None where it is not kept."""
-        if not self._messages or not self._messages[0].seq <= seq <= self._messages[-1].seq:
-            return None
-        low, high = 0, len(self._messages) - 1
-        while low < high:
-            middle = (low + high) // 2
-            if self._messages[middle].seq < seq:
-                low = middle + 1
-            else:
-                high = middle
-        found = self._messages[low]
-        return found.ts_ms if found.seq == seq else None
+        index = bisect_left(self._messages, seq, key=_by_seq)
+        found = self._messages[index] if index < len(self._messages) else None
+        return found.ts_ms if found is not None and found.seq == seq else None
 
     def missing(self, channel: str, had: int, upto: int) -> tuple[int, int] | None:
         """What of a channel, above `had` and up to `upto`, may be lost here: first and last sequence.
 
         None where all of it is kept. The range may be wider than what is really lost.
         """
+        if self.floor <= had:
+            return None
         lost = 0
         last = had
         for message in self.after(channel, had, self.position):

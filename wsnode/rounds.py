@@ -18,8 +18,8 @@ _ENVELOPE_BYTES = 130  # roughly
 ROUND_MESSAGES = 512
 _NOBODY: Set[Link] = frozenset()
 
-# A frame in the form of a client, made when it is needed.
-Tail = Callable[[int], bytes]
+# A control message in the form of a client, made when it is needed.
+Control = Callable[[int], bytes]
 # Form, options and subscribers, each subscriber once.
 Listeners = list[tuple[int, int, Set[Link]]]
 
@@ -31,10 +31,12 @@ class Announcement:
     Attributes:
         frame: gives a frame for each form of clients.
         frame_for: gives the frame of one client.
+        links: those who are to have that one; empty once its turn has come.
     """
 
-    frame: Tail | None = None
+    frame: Control | None = None
     frame_for: Callable[[Link], bytes] | None = None
+    links: set[Link] = field(default_factory=set)
 
 
 Job = Message | Announcement
@@ -64,12 +66,14 @@ class Round:
         messages: those of the round, in stream order; none for an announcement.
         heard: those of them that have subscribers.
         parts: what has to be written, each client in one part only.
+        personal: it is an announcement that is made for each client.
         part, link: how far the writing is.
     """
 
     messages: list[Message] = field(default_factory=list)
     heard: list[Message] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
+    personal: bool = False
     part: int = 0
     link: int = 0
 
@@ -83,9 +87,9 @@ class Flow:
     seqs: list[int]
     frames: list[bytes]
 
-    def joined(self, tail: bytes) -> bytes:
+    def joined(self, head: bytes, tail: bytes) -> bytes:
         """All of it as one write."""
-        return b"".join((*self.frames, tail))
+        return b"".join((head, *self.frames, tail))
 
 
 def take_round(
@@ -168,13 +172,20 @@ def _add_patches(
         flows.append(Flow(form, subscribers, seqs, frames))
 
 
-def add_parts(taken: Round, flows: list[Flow], tail: Tail | None) -> set[Link]:
-    """Works out who is written what. `tail`, if any, follows the data of all in the round: those returned."""
-    tails = {form: tail(form) for form in {flow.form for flow in flows}} if tail is not None else {}
+def add_parts(
+    taken: Round, flows: list[Flow], tail: Control | None, head: Control | None = None
+) -> set[Link]:
+    """Works out who is written what. `head` and `tail`, if any, stand around the data of each in the round.
+
+    Returns all in the round, but nobody where there is no tail and none had to be looked at together.
+    """
+    forms = {flow.form for flow in flows}
+    heads = {form: head(form) for form in forms} if head is not None else {}
+    tails = {form: tail(form) for form in forms} if tail is not None else {}
     if len(flows) == 1:
         (flow,) = flows
-        end = tails.get(flow.form, b"")
-        taken.parts.append(Part(list(flow.links), flow.joined(end), len(flow.frames)))
+        data = flow.joined(heads.get(flow.form, b""), tails.get(flow.form, b""))
+        taken.parts.append(Part(list(flow.links), data, len(flow.frames)))
         return set(flow.links) if tails else set()
     seen: set[Link] = set()
     several: set[Link] = set()
@@ -184,15 +195,16 @@ def add_parts(taken: Round, flows: list[Flow], tail: Tail | None) -> set[Link]:
     for flow in flows:
         alone = list(flow.links - several)
         if alone:
-            taken.parts.append(Part(alone, flow.joined(tails.get(flow.form, b"")), len(flow.frames)))
+            data = flow.joined(heads.get(flow.form, b""), tails.get(flow.form, b""))
+            taken.parts.append(Part(alone, data, len(flow.frames)))
     if several:
-        taken.parts.append(_several(flows, several, tails))
+        taken.parts.append(_several(flows, several, heads, tails))
     return seen
 
 
-def _several(flows: list[Flow], several: set[Link], tails: dict[int, bytes]) -> Part:
+def _several(flows: list[Flow], several: set[Link], heads: dict[int, bytes], tails: dict[int, bytes]) -> Part:
     """Those with more than one flow get their frames in stream order, without joining them first."""
-    own: dict[Link, list[bytes]] = {link: [] for link in several}
+    own: dict[Link, list[bytes]] = {link: [heads[link.form]] if heads else [] for link in several}
     frames: list[tuple[int, bytes, Set[Link]]] = []
     for flow in flows:
         concerned = flow.links & several
@@ -205,10 +217,10 @@ def _several(flows: list[Flow], several: set[Link], tails: dict[int, bytes]) -> 
     if tails:
         for link, queue in own.items():
             queue.append(tails[link.form])
-    return Part(list(own), b"", 0, list(own.values()), control=1 if tails else 0)
+    return Part(list(own), b"", 0, list(own.values()), control=bool(heads) + bool(tails))
 
 
-def announced_parts(links: list[Link], frame: Tail) -> list[Part]:
+def announced_parts(links: list[Link], frame: Control) -> list[Part]:
     """The same control message for all of them, in their forms."""
     by_form: dict[int, list[Link]] = {}
     for link in links:

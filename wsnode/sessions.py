@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 from wsnode.channels import CONFLATE, DELTA, Channels, overlap
-from wsnode.conflation import Flusher
 from wsnode.counters import Counters
 from wsnode.fanout import Fanout
 from wsnode.joining import Joiner
@@ -27,6 +26,7 @@ from wsnode.protocol.messages import (
 from wsnode.protocol.sse import parse_last_event_id
 from wsnode.rates import spaced
 from wsnode.ring import Ring
+from wsnode.rounds import Announcement
 
 
 class Sessions:
@@ -42,14 +42,13 @@ class Sessions:
         channels: Channels[Link],
         fanout: Fanout,
         joiner: Joiner,
-        flusher: Flusher,
         ring: Ring,
         counters: Counters,
     ) -> None:
         self.feed_lost = False
+        self._strangers: set[Link] = set()  # not told yet that the stream became another one
         self._links, self._channels, self._fanout = links, channels, fanout
-        self._joiner, self._flusher = joiner, flusher
-        self._ring, self._counters = ring, counters
+        self._joiner, self._ring, self._counters = joiner, ring, counters
 
     def greet(self, link: Link, query: str, last_event_id: str = "") -> bytes:
         """The first messages of a connection: hello, and the answer to a subscription in its URL.
@@ -72,12 +71,17 @@ class Sessions:
         node = self._links.settings.node_name
         return answers.hello_frame(node, self._ring.epoch, self._fanout.head(), self._ring.oldest)
 
-    def introduce_again(self, link: Link) -> bytes:
-        """What an open client is told when the stream became another one: a new hello and acknowledgement."""
+    def introduce_again(self) -> None:
+        """The stream became another one: open clients are told by a new hello and acknowledgement."""
+        self._strangers = set(self._links.open_links())
+        self._fanout.announce(Announcement(frame_for=self._introduction, links=self._strangers))
+
+    def _introduction(self, link: Link) -> bytes:
         said = reframe(link.form, self.hello())
         if link.channels:
-            head = self._fanout.head()
-            acknowledged = answers.subscription_ack_frame(link.channels, len(link.channels), head)
+            # Who resumed since is given what its names have above that.
+            reached = self._joiner.reached(link, self._fanout.head())
+            acknowledged = answers.subscription_ack_frame(link.channels, len(link.channels), reached)
             said += reframe(link.form, acknowledged)
         return said
 
@@ -137,13 +141,18 @@ class Sessions:
         limited = self._limited(link)
         if limited is not None:
             return self._error(limited)
+        if self._strangers or self._fanout.personal:
+            # No answer may speak of a stream that the client was not told of.
+            self._fanout.hasten(link)
+            if link in self._strangers:
+                self._strangers.discard(link)
+                self._links.send(link, self._introduction(link))
         try:
             message = parse_client_message(payload)
             if isinstance(message, Subscribe):
                 return self._subscribe(link, message)
             if isinstance(message, Unsubscribe):
                 self._fanout.hasten(link)
-                self._flusher.flush(link)
                 self._joiner.forget(link, message.channels)
                 self._channels.unsubscribe(link, message.channels)
                 return answers.unsubscription_ack_frame(message.channels, len(link.channels))
@@ -153,6 +162,8 @@ class Sessions:
             seq = self._joiner.reached(link, self._fanout.settled())
             pong = answers.pong_frame(time.time_ns() // 1_000_000, seq)
             lost = self._fanout.untold(seq)
+            if link.extra is not None:
+                lost = max(lost, min(link.extra.lost, seq))
             # Or the client could go on from there on another node, and never hear of the loss.
             return answers.position_frame(seq, lost) + pong if lost else pong
         except ClientError as error:
@@ -168,36 +179,45 @@ class Sessions:
             # the acknowledgement must not claim that message for itself.
             self._fanout.hasten(link)
         # What it was passed over comes before anything that a new name may bring.
-        self._flusher.flush(link)
-        if message.resume is not None or message.last:
+        if message.resume is not None or message.last or (link.extra is not None and link.extra.passed):
             self._joiner.hold(link)
+        resume = message.resume if self._resumable(message.resume) else None
+        head = self._fanout.head()
+        seq = head if resume is not None else self._joiner.level(link)
         if link.state != OPEN:  # hastening found it gone, or too slow: a subscription would outlive it
             return b""
         held = link.extra is not None and link.extra.joining is not None
         # Whose earlier losses the acknowledgement would cover.
         mine = [own for own in link.channels if any(overlap(own, name) for name in names)]
-        head, lost = self._fanout.head(), self._fanout.untold_of(mine)
-        seq = head if self._resumable(message.resume) else self._joiner.claim(link, known, head)
+        lost = self._untold_of(link, mine)
         options = CONFLATE * message.conflate | DELTA * message.delta
         self._channels.subscribe(link, names, options, held=held)
         if options & DELTA:
             # What came up to here it was not given, or not by this name: no patch can rest on it.
             link.with_extra().patched_after = head
-        outcome = None
-        if message.resume is not None and self._resumable(message.resume):
-            outcome = self._resume(link, message.resume, names)
+        outcome: dict[str, Any] | None = None
+        if resume is not None:  # the newest is among what comes then, or the client has it
+            outcome = self._resume(link, resume, names)
         elif held:
-            self._joiner.begin_at(link, {name: seq for name in names if name not in known})
+            self._joiner.begin(link, [name for name in names if name not in known], seq)
+            if message.last:
+                self._joiner.last(link, names)
         if message.resume is not None and outcome is None:
             outcome = {name: {"recovered": False} for name in names}
             self._counters.gaps_told += len(names)
-        if message.last:
-            self._joiner.last(link, names)
         if lost and len(known) == len(names) and outcome is None:
             seq = 0  # the client's own earlier acknowledgements count
         acknowledged = answers.subscription_ack_frame(names, len(link.channels), seq, outcome)
         # It claims no sequence, and tells of the loss.
         return answers.position_frame(0, lost) + acknowledged if lost else acknowledged
+
+    def _untold_of(self, link: Link, names: list[str]) -> int:
+        """What was lost on names that a client has and that it was not told; it is about to be."""
+        lost = self._fanout.untold_of(names)
+        if not lost or link.with_extra().told >= lost:
+            return 0
+        link.with_extra().told = lost
+        return lost
 
     def _resume(self, link: Link, resume: Resume, names: tuple[str, ...]) -> dict[str, Any]:
         """Begins the replay of what can be given, and says for each name whether that is all."""

@@ -29,7 +29,6 @@ from wsnode.links import Links
 from wsnode.message import Message
 from wsnode.protocol.delta import apply_delta
 from wsnode.ring import Ring, Window
-from wsnode.rounds import Announcement
 from wsnode.sessions import Sessions
 
 SPOILED = "can't be sent"
@@ -58,8 +57,8 @@ class World:
         self.fanout = Fanout(self.loop, self.links, self.channels, self.ring, self.counters)
         parts = self.links, self.channels, self.fanout
         self.flusher = Flusher(self.links, self.ring, self.counters, self.fanout)
-        self.joiner = Joiner(self.loop, *parts, self.flusher, self.ring, self.counters)
-        self.sessions = Sessions(*parts, self.joiner, self.flusher, self.ring, self.counters)
+        self.joiner = Joiner(self.loop, *parts, self.ring, self.counters)
+        self.sessions = Sessions(*parts, self.joiner, self.ring, self.counters)
         self.links.on_data = self.sessions.read
         self.links.on_leave = self.channels.leave
         self.links.on_emptied = self._emptied
@@ -76,7 +75,7 @@ class World:
         self.ring.restart(0, epoch)
         self.fanout.restart()
         self.joiner.reset()
-        self.fanout.announce(Announcement(frame_for=self.sessions.introduce_again))
+        self.sessions.introduce_again()
 
     def publish(self, channel: str, data: Any) -> None:
         """A message is read."""

@@ -1,0 +1,138 @@
+"""What the ring has of a client's names, piece by piece, so that no look-up holds up the others. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+from wsnode.channels import is_pattern, takers
+from wsnode.message import Message
+from wsnode.ring import Ring
+
+GATHERED_MESSAGES = 1_024
+GATHERED_BYTES = 262_144
+"""Looked up for one client at once: what leaves the ring meanwhile is kept alive by that client alone."""
+SCANNED_MESSAGES = 8_192
+"""Of the whole stream looked at at once, for who listens to patterns: well below a millisecond."""
+EXPANDED_CHANNELS = 512
+"""Up to so many channels in the ring a pattern is looked up by its channels, above that by scanning."""
+
+_by_seq = attrgetter("seq")
+
+
+@dataclass(slots=True)
+class Wish:
+    """What is looked up.
+
+    Attributes:
+        names: by name (a channel or a pattern), the sequence up to which the client has it.
+        conflated: those of which only the newest message counts.
+        ahead, behind: channels that it has further, and less far, than their names say.
+        found: the last message that was found of each name, to go on from there.
+    """
+
+    names: dict[str, int]
+    conflated: frozenset[str] = frozenset()
+    ahead: Mapping[str, int] = field(default_factory=dict)
+    behind: Mapping[str, int] = field(default_factory=dict)
+    found: dict[str, Message] = field(default_factory=dict)
+
+    def of(self, channel: str) -> tuple[int, bool] | None:
+        """The sequence up to which the client has a channel, and whether only its newest counts.
+
+        None where no name takes it. Where names overlap, each message that one of them lacks is given,
+        and given whole where one of them wants it so.
+        """
+        own = takers(self.names, channel)
+        if not own:
+            return None
+        had = min(self.names[name] for name in own)
+        if channel in self.behind:
+            had = min(had, self.behind[channel])
+        return max(had, self.ahead.get(channel, 0)), self.conflated.issuperset(own)
+
+
+@dataclass(slots=True)
+class Found:
+    """Messages in the order of the stream.
+
+    Attributes:
+        whole: those to be given.
+        newest: those of which only the newest of each channel is to be given.
+        upto: all up to it was looked at.
+    """
+
+    whole: list[Message]
+    newest: list[Message]
+    upto: int
+
+
+def look_up(ring: Ring, wish: Wish, cursor: int, until: int) -> Found:
+    """The next messages above `cursor` and up to `until`, as many as may be looked up at once."""
+    patterns = [name for name in wish.names if is_pattern(name)]
+    if not patterns:
+        return _by_channel(ring, wish, list(wish.names), cursor, until)
+    channels = ring.channels()
+    if len(channels) <= EXPANDED_CHANNELS:
+        return _by_channel(ring, wish, list(channels), cursor, until)
+    return _by_scanning(ring, wish, cursor, until)
+
+
+def _by_channel(ring: Ring, wish: Wish, channels: list[str], cursor: int, until: int) -> Found:
+    """Follows the messages of each channel from one to the next."""
+    whole: list[Message] = []
+    conflated: list[tuple[str, int]] = []
+    for channel in channels:
+        own = wish.of(channel)
+        if own is None:
+            continue
+        had = max(own[0], cursor)
+        if own[1]:
+            conflated.append((channel, had))
+        else:
+            # Of what comes last of the first so many, none can be behind more than so many of its own.
+            whole += ring.after(channel, had, until, GATHERED_MESSAGES + 1, wish.found.get(channel))
+    whole.sort(key=_by_seq)
+    upto = _cut(whole, until)
+    newest = [
+        message
+        for channel, had in conflated
+        for message in ring.after(channel, had, upto, since=wish.found.get(channel))
+    ]
+    newest.sort(key=_by_seq)
+    for message in (*newest, *whole):
+        if message.channel in wish.names:
+            wish.found[message.channel] = message
+    return Found(whole, newest, upto)
+
+
+def _by_scanning(ring: Ring, wish: Wish, cursor: int, until: int) -> Found:
+    """Looks at all messages, whatever their channels."""
+    scanned = ring.span(cursor, until, SCANNED_MESSAGES)
+    known: dict[str, tuple[int, bool] | None] = {}
+    whole: list[Message] = []
+    newest: list[Message] = []
+    for message in scanned:
+        channel = message.channel
+        if channel not in known:
+            known[channel] = wish.of(channel)
+        own = known[channel]
+        if own is not None and message.seq > own[0]:
+            (newest if own[1] else whole).append(message)
+    upto = _cut(whole, until if len(scanned) < SCANNED_MESSAGES else scanned[-1].seq)
+    while newest and newest[-1].seq > upto:
+        newest.pop()
+    return Found(whole, newest, upto)
+
+
+def _cut(messages: list[Message], upto: int) -> int:
+    """Leaves as many as may be looked up at once; returns the sequence up to which that is all."""
+    size = 0
+    for index, message in enumerate(messages):
+        size += message.size
+        if size >= GATHERED_BYTES or index + 1 >= GATHERED_MESSAGES:
+            upto = message.seq if index + 1 < len(messages) else upto
+            del messages[index + 1 :]
+            break
+    return upto
