@@ -17,6 +17,7 @@ _SPARE_DESCRIPTORS = 64
 """Beside the clients: standard streams, the epoll, modules being read."""
 
 _CHANNEL = re.compile(r"[^\s.*>\x00-\x1f\x7f\"\\]+(?:\.[^\s.*>\x00-\x1f\x7f\"\\]+)+")
+_PATTERN = re.compile(r"\*|[^\s.*>\x00-\x1f\x7f\"\\]+\.\*|\*(?:\.[^\s.*>\x00-\x1f\x7f\"\\]+)+")
 _RANGE = re.compile(r"\{(\d{1,7})\.\.(\d{1,7})\}")
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -56,8 +57,11 @@ def parse_url(url: str) -> Target:
     return Target(parts.hostname, port or 80, path, parts.netloc)
 
 
-def expand_channels(text: str) -> tuple[str, ...]:
-    """Comma-separated channel names; `S{0..99}.trade` stands for a hundred. Raises LoadError."""
+def expand_channels(text: str, *, patterns: bool = False) -> tuple[str, ...]:
+    """Comma-separated channel names; `S{0..99}.trade` stands for a hundred. Raises LoadError.
+
+    `patterns`: BTC.*, *.trade and * are welcome too.
+    """
     names: list[str] = []
     for item in text.split(","):
         item = item.strip()
@@ -70,8 +74,12 @@ def expand_channels(text: str) -> tuple[str, ...]:
             raise LoadError(f"channels {item!r}: the range must go upwards and hold at most 100000 names")
         names += [f"{item[: span.start()]}{n}{item[span.end() :]}" for n in range(low, high + 1)]
     for name in names:
-        if not _CHANNEL.fullmatch(name):
-            raise LoadError(f"channel {name!r}: expected SYMBOL.EVENT, without spaces, quotes or wildcards")
+        if _CHANNEL.fullmatch(name) or (patterns and _PATTERN.fullmatch(name)):
+            continue
+        if patterns:
+            wanted = "SYMBOL.EVENT without spaces or quotes, or SYMBOL.*, *.EVENT, *"
+            raise LoadError(f"channel {name!r}: expected {wanted}")
+        raise LoadError(f"channel {name!r}: expected SYMBOL.EVENT, without spaces, quotes or wildcards")
     return tuple(dict.fromkeys(names))
 
 
