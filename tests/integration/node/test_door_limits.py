@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import socket
 from typing import Any
 
@@ -14,7 +13,6 @@ from tests.support.node import node_settings, running_node, until
 from tests.support.rawwire import RawWire
 from tests.support.wsclient import WsClient, request
 from wsnode.config import Settings
-from wsnode.intake import HANDSHAKES_A_TURN
 from wsnode.node import Node
 from wsnode.watch import SettingsChange
 
@@ -96,21 +94,55 @@ async def test_the_last_descriptors_are_not_given_to_clients(nats_server: NatsSe
         assert await _knock(node) is None
 
 
-async def test_at_most_64_are_taken_in_a_turn_of_the_loop(nats_server: NatsServer) -> None:
+async def test_a_loop_that_is_late_for_long_refuses(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsnode.admission.LOOP_LAG_FOR_SECONDS", 1.2)
     async with running_node(node_settings(nats_server.url)) as node:
-        # Made without a turn of the node's loop: they wait in the kernel's line for the door.
-        clients = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(300)]
+
+        async def be_late() -> None:
+            while True:
+                node._gauges.lag.note(0.6)
+                await asyncio.sleep(0.05)
+
+        late = asyncio.create_task(be_late())
+        assert await _knock(node) is None
+        await asyncio.sleep(2.5)
+        assert await _knock(node) == "loop_lag"
+        late.cancel()
+        await asyncio.gather(late, return_exceptions=True)
+        await until(lambda: node.loop_lag_seconds < 0.5)
+        assert await _knock(node) is None
+        assert node.counters.connections_rejected == {"loop_lag": 1}
+
+
+async def test_at_most_64_are_taken_and_64_answered_in_a_turn(nats_server: NatsServer) -> None:
+    async with running_node(node_settings(nats_server.url)) as node:
+        door, links, loop = node._intake, node._links, asyncio.get_running_loop()
+        assert door is not None
+        loop.remove_reader(door._listener.fileno())
+        loop.remove_reader(links._epoll.fileno())
+        # Nothing turns but by hand: they wait in the kernel's line.
+        clients = [socket.create_connection(("127.0.0.1", node.port)) for _ in range(150)]
         for client in clients:
             client.sendall(request(node.port))
-        steps = [(0, 0)]
-        while node.connections < 300:
-            await asyncio.sleep(0)
-            steps.append((node._links.total, node.connections))
-        taken = [after[0] - before[0] for before, after in itertools.pairwise(steps)]
-        opened = [after[1] - before[1] for before, after in itertools.pairwise(steps)]
-        assert max(taken) == max(opened) == HANDSHAKES_A_TURN == 64
+        taken = []
+        for _ in range(3):
+            before = links.total
+            door._accept()
+            taken.append(links.total - before)
+        assert taken == [64, 64, 22]
+        answered = []
+        for _ in range(3):
+            before = node.connections
+            links._turn()
+            answered.append(node.connections - before)
+        assert answered == [64, 64, 22]
+        loop.add_reader(links._epoll.fileno(), links._turn)
+        door.start()
         for client in clients:
             client.close()
+        await until(lambda: links.total == 0)
 
 
 async def test_who_asks_for_nothing_takes_no_more_places_than_clients_would(
