@@ -164,3 +164,25 @@ async def test_who_asks_for_nothing_takes_no_more_places_than_clients_would(
         await until(lambda: node._links.total == 1)
         assert await _knock(node) is None
         await guest.close()
+
+
+async def test_who_is_refused_and_stays_is_cut(nats_server: NatsServer) -> None:
+    """Its end of the connection is awaited, for WS_CLOSE_TIMEOUT and no longer."""
+    async with running_node(node_settings(nats_server.url, max_connections=1, close_timeout=0.3)) as node:
+        guest = await WsClient.open(node.port)
+        refused = [await WsClient.connect(node.port, request(node.port)) for _ in range(3)]
+        for client in refused:
+            assert (await client.response())[0] == 503
+        await until(lambda: node._links.total == 1, 5)
+        for client in (guest, *refused):
+            await client.close()
+
+
+async def test_the_closing_handshake_has_its_time_and_no_more(nats_server: NatsServer) -> None:
+    async with running_node(node_settings(nats_server.url, close_timeout=0.3)) as node:
+        silent = await WsClient.open(node.port)
+        node._links.close(node._links.open_links()[0], 1012, "reconnect;after=1", "drain")
+        assert (await silent.frame())[0] == 8  # and nothing is answered
+        await until(lambda: node._links.total == 0, 5)
+        assert node.counters.connections_closed == {"drain": 1}
+        await silent.close()
