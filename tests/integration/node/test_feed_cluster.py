@@ -37,7 +37,7 @@ async def _publish(cluster: NatsCluster, stop: asyncio.Event) -> list[int]:
 
     Each until it is acknowledged: the message's id keeps one that was taken twice from being there twice.
     """
-    taken = []
+    taken: list[int] = []
     async with cluster.client() as client:
         jetstream = client.jetstream(timeout=2)
         for number in itertools.count():
