@@ -53,8 +53,10 @@ _CORS = "Access-Control-Allow-Origin"
 _log = logging.getLogger(__name__)
 
 
-def open_listener(address: str) -> socket.socket:
+def open_listener(address: str, *, shared: bool = False) -> socket.socket:
     """The client port, listening. What clients' sockets inherit is set here, once.
+
+    `shared` lets several processes listen, each with a queue of its own (SO_REUSEPORT).
 
     Raises:
         OSError: the port is taken, or the address is not this machine's.
@@ -62,11 +64,13 @@ def open_listener(address: str) -> socket.socket:
     host, port = split_address(address)
     if host:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
     else:
         dual = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if dual else socket.AF_INET
-        listener = socket.create_server(("", port), family=family, backlog=BACKLOG, dualstack_ipv6=dual)
+        listener = socket.create_server(
+            ("", port), family=family, backlog=BACKLOG, reuse_port=shared, dualstack_ipv6=dual
+        )
     listener.setblocking(False)
     # Unset, the kernel would hold up to 4 MB for a client that does not read.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)

@@ -17,6 +17,7 @@ from wsnode.drain import Drain
 from wsnode.fanout import Fanout
 from wsnode.feed import Feed
 from wsnode.gauges import Gauges
+from wsnode.group import Group
 from wsnode.intake import Intake, open_listener
 from wsnode.joining import Joiner
 from wsnode.link import HANDSHAKE, SSE, Link
@@ -35,7 +36,7 @@ _TICK_SECONDS = 1.0
 
 
 class Node:
-    """One node. Made inside the running loop; `open` binds the client port.
+    """One node, or one process of it. Made inside the running loop; `open` binds the client port.
 
     Attributes:
         settings: those in force.
@@ -43,21 +44,23 @@ class Node:
         drain_control: the drain, for the server's stop.
     """
 
-    def __init__(self, settings: Settings, settings_hash: str = "") -> None:
+    def __init__(self, settings: Settings, settings_hash: str = "", group: Group | None = None) -> None:
+        """`group` are the processes that make up the node; by default this one alone."""
         loop = asyncio.get_running_loop()
+        self._group = group = group or Group()
         self.settings = settings
         self.settings_error: str | None = None
         self.settings_hash = settings_hash
         self.started_at = time.monotonic()
         self.counters = Counters()
         self._loop = loop
-        self._gauges = Gauges(settings.cpu_limit)
+        self._gauges = Gauges(settings.cpu_limit, group)
         self._admission = Admission(settings)
         self._ring = Ring(
             Window(settings.js_stream_max_age, settings.js_stream_max_msgs, settings.js_stream_max_bytes)
         )
         self._channels: Channels[Link] = Channels()
-        self._links = Links(loop, settings, self.counters)
+        self._links = Links(loop, group.share(settings, 0), self.counters)
         self._fanout = Fanout(loop, self._links, self._channels, self._ring, self.counters)
         parts = self._links, self._channels, self._fanout
         self._flusher = Flusher(self._links, self._ring, self.counters, self._fanout)
@@ -65,7 +68,7 @@ class Node:
         self._joiner.caught_up = self._level
         self._sessions = Sessions(*parts, self._joiner, self._flusher, self._ring, self.counters)
         self._sweep = Sweep(self._links, self.counters)
-        self.drain_control = Drain(loop, self._links)
+        self.drain_control = Drain(loop, self._links, self._open_in_all)
         self.feed_reader = Feed(
             settings,
             self._ring,
@@ -92,7 +95,7 @@ class Node:
         Raises:
             OSError: the port can't be bound.
         """
-        listener = open_listener(self.settings.addr)
+        listener = open_listener(self.settings.addr, shared=self._group.shares_port)
         self.port = listener.getsockname()[1]
         self._intake = Intake(
             self._loop,
@@ -101,7 +104,7 @@ class Node:
             self.counters,
             admit=self._admit,
             healthy=lambda: self.healthy,
-            greet=self._sessions.greet,
+            greet=self._greet,
             read=self._sessions.read,
             descriptors_free=self._descriptors_free,
         )
@@ -133,9 +136,8 @@ class Node:
             _log.error("settings file not taken over", extra=logs.fields(error=change.error))
             return
         before, self.settings = self.settings, change.settings
-        self._links.settings = change.settings
         self._admission.update(change.settings)
-        self._fanout.update(change.settings)
+        self._take_share()
         self.feed_reader.update(change.settings)
         self._gauges.cpu.limit_cores = change.settings.cpu_limit
         logs.set_level(change.settings.log_level)
@@ -198,7 +200,7 @@ class Node:
 
     @property
     def healthy(self) -> bool:
-        return self.ready and self._admit(None) is None
+        return self.ready and self._refusal(None) is None
 
     @property
     def queue_depth(self) -> int:
@@ -234,8 +236,15 @@ class Node:
 
     def _left(self, link: Link) -> None:
         self._channels.leave(link)
+        self._group.publish(self._links.open_count)
         if self._intake is not None:
             self._intake.left(link)
+            if link.address is not None:
+                self._group.publish_address(link.address, self._intake.from_address(link.address))
+
+    def _greet(self, link: Link, query: str, last_event_id: str) -> bytes:
+        self._group.entered()
+        return self._sessions.greet(link, query, last_event_id)
 
     def _emptied(self, link: Link) -> None:
         self._flusher.flush(link)
@@ -245,24 +254,45 @@ class Node:
         feed = self.feed_reader.status
         return feed.connected and not feed.paused and not feed.lag and not self._fanout.busy
 
+    def _open_in_all(self) -> int:
+        return self._links.open_count + self._group.open_elsewhere()
+
     def _figures(self, address: str | None) -> Figures:
-        links = self._links
+        connections = self._open_in_all()
         return Figures(
-            connections=links.open_count,
-            goroutines=2 * links.open_count + self.settings.worker_pool_size,
+            connections=connections,
+            goroutines=2 * connections + self.settings.worker_pool_size,
             cpu_percent=self._gauges.cpu.percent,
             memory_bytes=self._gauges.memory.bytes,
             descriptors_free=self._descriptors_free(),
             loop_lag_seconds=self._gauges.lag.seconds,
             draining=self.drain_control.refusing,
-            address_connections=self._intake.from_address(address) if self._intake is not None else 0,
+            address_connections=self._open_from(address) + self._group.open_from(address),
         )
+
+    def _open_from(self, address: str | None) -> int:
+        return self._intake.from_address(address) if self._intake is not None else 0
 
     def _descriptors_free(self) -> int:
         return self._descriptors - self._links.total
 
     def _admit(self, address: str | None) -> Reason | None:
+        own = self._links.open_count
+        with self._group.door(self.settings, own):
+            reason = self._refusal(address)
+            if reason is None:
+                self._group.claim(own + 1, address, self._open_from(address) + 1)
+        return reason
+
+    def _refusal(self, address: str | None) -> Reason | None:
         return self._admission.decide(time.monotonic(), self._figures(address))
+
+    def _take_share(self) -> None:
+        """Takes this process's part of the node's rates and budgets, where it is another than before."""
+        own = self._group.share(self.settings, self._links.open_count)
+        if own is not self._links.settings:
+            self._links.settings = own
+            self._fanout.update(own)
 
     def _tell_feed(self, connected: bool) -> None:
         self._sessions.feed_lost = not connected
@@ -282,6 +312,8 @@ class Node:
         loop_time, now = self._loop.time(), time.monotonic()
         self._tick_due = max(self._tick_due + _TICK_SECONDS, loop_time)
         self._timer = self._loop.call_at(self._tick_due, self._tick)
+        self._group.publish(self._links.open_count)
+        self._take_share()
         self._gauges.sample(now)
         self._admission.observe(now, self._figures(None))
         # Replays slow down first, before the feed pauses.
