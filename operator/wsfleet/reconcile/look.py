@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from wsfleet.kube.errors import NotFoundError
+from wsfleet.kube.errors import InvalidError, NotFoundError
 from wsfleet.kube.kinds import REPLICASET, WSFLEET, Object, name_of, namespace_of
 from wsfleet.kube.reflector import Key
 from wsfleet.reconcile.context import Context, FleetState
@@ -121,7 +121,9 @@ class Look:
         await hurry_kubelets(self._context, self._key, seen, prepared.settings_hash)
         decision, world = self._decide(prepared, seen)
         step = next_fleet_step(world, prepared.rollout)
-        acted = await self._act(prepared, seen, step)
+        acted, refused = await self._act(prepared, seen, step)
+        if refused:
+            seen = replace(seen, refusals=(refused, *seen.refusals))
         findings = self._findings(prepared, seen, decision, step)
         warn_of(self._context, self._fleet, self._state, findings)
         phase = phase_of(findings, seen, decision, is_rolling(world, prepared.rollout))
@@ -192,18 +194,23 @@ class Look:
             self._context.metrics.decisions.labels(str(decision.trigger)).inc()
         return decision, replace(world, desired=decision.desired)
 
-    async def _act(self, prepared: Prepared, seen: Observed, step: Step) -> bool:
-        """Carry out the step and the steering; whether something was done."""
+    async def _act(self, prepared: Prepared, seen: Observed, step: Step) -> tuple[bool, str]:
+        """Carry out the step and the steering; whether something was done, and what was refused."""
         actor = Actor(self._context, self._fleet, self._state, prepared, seen)
         if isinstance(step, Stalled) and not isinstance(self._state.step, Stalled):
             self._context.events.warning(self._fleet, "Stalled", "Rollout", step.reason)
         first, self._state.step = self._state.step is None, step
-        acted = await actor.carry_out(step)
+        refused = ""
+        try:
+            acted = await actor.carry_out(step)
+        except InvalidError as exc:
+            # A template that nobody could check before must not keep the serving nodes from being led.
+            acted, refused = False, str(exc)
         most = prepared.build.settings.max_connections
         for change in steer(seen.pods, most, takeover=first):
             if change.uid != getattr(step, "uid", None):  # the step has just decided on that one's label
                 acted = await actor.steer(change) or acted
-        return acted
+        return acted, refused
 
     def _measure(self, status: dict[str, Any]) -> None:
         metrics = self._context.metrics

@@ -40,6 +40,16 @@ def test_a_spec_that_the_schema_lets_pass_and_no_plan_fits_is_a_problem_with_the
     assert found.message.startswith("instance.reserved.cpu")
 
 
+@pytest.mark.parametrize(("kind", "asked"), [("cpu", "3"), ("memory", "64Gi")])
+def test_a_request_above_the_plans_limit_is_a_problem_with_the_path(kind: str, asked: str) -> None:
+    template = {"resources": {"requests": {kind: asked}}}
+    found = prepare(fleet_document(template=template), IMAGE, "", frozenset())
+    assert isinstance(found, Problem)
+    assert found.reason == "InvalidSpec"
+    assert found.message.startswith(f"spec.template.resources.requests.{kind}: ")
+    assert "is above the pod's limit" in found.message
+
+
 def test_a_spec_that_the_models_refuse_is_a_problem_with_the_path() -> None:
     found = prepare(fleet_document(replicas=-1), IMAGE, "", frozenset())
     assert isinstance(found, Problem)
