@@ -6,6 +6,7 @@ by hand or (for programs) with ``CONFIRM_CONTEXT=<its name>``.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -66,7 +67,9 @@ def use_current(environ: Mapping[str, str]) -> Client:
     context = Context(name, server)
     confirm(context, environ, input if sys.stdin.isatty() else None)
     # A copy with this one context: a switch in another terminal must not lead the rest of the run elsewhere.
-    copy = Path(tempfile.mkdtemp(prefix="wsfleet-")) / "kubeconfig"
+    folder = Path(tempfile.mkdtemp(prefix="wsfleet-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # it holds credentials
+    copy = folder / "kubeconfig"
     copy.touch(mode=0o600)
     copy.write_text(_ask(kubectl, "config", "view", "--minify", "--flatten"))
     return Client(copy, kubectl, helm, chosen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.cluster import choice
+from tests.cluster.__main__ import main
 from tests.cluster.choice import Context, confirm, pullable_images, use_current
 from tests.cluster.shell import ClusterError
 
@@ -72,3 +73,11 @@ def test_images_must_be_named_for_a_cluster_that_pulls_them() -> None:
         "operator": "r.example/o:1",
         "nats": "nats:2.12",
     }
+
+
+def test_down_does_not_take_the_local_cluster_for_ones_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLUSTER", "current")
+    assert main(["down"]) == 1
+    assert "helm uninstall wsfleet" in capsys.readouterr().err
