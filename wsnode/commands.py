@@ -112,9 +112,11 @@ def config(
 ) -> None:
     """Print all settings in force: value, where it comes from, and whether it changes live."""
     from wsnode.config import LIVE_FIELDS, Settings, env_name
-    from wsnode.config.sources import masked_env
+    from wsnode.config.sources import masked_env, suspicious_names
 
     loaded = load_or_leave(os.environ)
+    for name, meant in suspicious_names(os.environ).items():
+        typer.echo(f"wsnode: {name} is no setting and has no effect (meant: {meant}?)", err=True)
     values = masked_env(loaded.settings)
     if output == "env":
         typer.echo("\n".join(f"{name}={value}" for name, value in values.items()))
