@@ -53,28 +53,31 @@ _CORS = "Access-Control-Allow-Origin"
 _log = logging.getLogger(__name__)
 
 
-def open_listener(address: str, *, shared: bool = False) -> socket.socket:
-    """The client port, listening. What clients' sockets inherit is set here, once.
+def bind_listener(address: str, *, shared: bool = False) -> socket.socket:
+    """The client port, bound and not yet listening. What clients' sockets inherit is set here, once.
 
-    `shared` lets several processes listen, each with a queue of its own (SO_REUSEPORT).
+    `shared` lets several processes have it, each with a queue of its own (SO_REUSEPORT).
 
     Raises:
         OSError: the port is taken, or the address is not this machine's.
     """
     host, port = split_address(address)
-    if host:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
-    else:
-        dual = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if dual else socket.AF_INET
-        listener = socket.create_server(
-            ("", port), family=family, backlog=BACKLOG, reuse_port=shared, dualstack_ipv6=dual
-        )
-    listener.setblocking(False)
-    # Unset, the kernel would hold up to 4 MB for a client that does not read.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    dual = not host and socket.has_dualstack_ipv6()
+    listener = socket.socket(socket.AF_INET6 if dual or ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if listener.family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
+        # Unset, the kernel would hold up to 4 MB for a client that does not read.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener.setblocking(False)
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 
@@ -117,8 +120,13 @@ class Intake:
         return self._links.settings
 
     def start(self) -> None:
-        """From now on sockets are accepted."""
+        """From now on the port listens and sockets are accepted.
+
+        Raises:
+            OSError: somebody else listens there.
+        """
         self._rest = None
+        self._listener.listen(BACKLOG)
         self._loop.add_reader(self._listener.fileno(), self._accept)
 
     def stop(self) -> None:

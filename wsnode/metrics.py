@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from wsnode.admission import REASONS
 from wsnode.counters import BAD_PAYLOADS, FANOUT_BUCKETS, REPLAYS
 from wsnode.version import version
-from wsnode.view import NodeView
+from wsnode.view import NodeView, ProcessStatus
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -65,6 +65,10 @@ def _replays(view: NodeView) -> dict[str, float]:
 
 def _drain_states(view: NodeView) -> dict[str, float]:
     return {state: float(view.drain.state == state) for state in ("none", "delay", "closing", "drained")}
+
+
+def _of_processes(read: Callable[[ProcessStatus], float]) -> Callable[[NodeView], Value]:
+    return lambda view: {str(place): read(process) for place, process in view.processes.items()}
 
 
 METRICS: tuple[Metric, ...] = (
@@ -167,7 +171,7 @@ METRICS: tuple[Metric, ...] = (
     # Load.
     _gauge("ws_cpu_percent", "CPU in use, in % of WS_CPU_LIMIT, 5 s average", lambda v: v.cpu_percent),
     _gauge("ws_cpu_limit_cores", "WS_CPU_LIMIT", lambda v: v.settings.cpu_limit),
-    _counter("ws_cpu_seconds_total", "CPU time of the process", lambda v: v.cpu_seconds_total),
+    _counter("ws_cpu_seconds_total", "CPU time of all processes", lambda v: v.cpu_seconds_total),
     _counter(
         "ws_cpu_throttled_seconds_total",
         "time for which the CPU quota held the node back",
@@ -189,6 +193,34 @@ METRICS: tuple[Metric, ...] = (
         "ws_cpu_pause_threshold_percent",
         "WS_CPU_PAUSE_THRESHOLD",
         lambda v: v.settings.cpu_pause_threshold,
+    ),
+    # Processes that serve clients, by their place among them.
+    _gauge(
+        "ws_process_connections",
+        "open client connections of one process",
+        _of_processes(lambda process: process.connections),
+        "process",
+    ),
+    _gauge(
+        "ws_process_loop_percent",
+        "% of the time in which one process's event loop ran or waited for a CPU, 5 s average",
+        _of_processes(lambda process: process.loop_percent),
+        "process",
+    ),
+    _gauge(
+        "ws_process_loop_lag_seconds",
+        "how late one process's event loop runs, worst of a second",
+        _of_processes(lambda process: process.loop_lag_seconds),
+        "process",
+    ),
+    _gauge(
+        "ws_process_feed_position",
+        "stream sequence of the last message that one process read",
+        _of_processes(lambda process: process.feed_position),
+        "process",
+    ),
+    _counter(
+        "ws_process_restarts_total", "processes that ended and were replaced", lambda v: v.process_restarts
     ),
     # State.
     _gauge("ws_ready", "1 while clients may be sent here", lambda v: v.ready),
