@@ -202,7 +202,8 @@ class Node:
             return "draining"
         feed = self.feed_reader.status
         if not feed.seeded:
-            return feed.problem or "waiting for the stream"
+            trouble = f"has not reached NATS at {feed.trouble}" if feed.trouble else None
+            return feed.problem or trouble or "waiting for the stream"
         return None
 
     @property

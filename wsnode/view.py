@@ -69,6 +69,7 @@ class FeedStatus:
         epoch: hash of the stream's name and creation; empty before it is known.
         oldest: lowest stream sequence from which a client could resume here.
         problem: why the stream can't be used as it is (storage, retention, ...), else None.
+        trouble: address of the broker (masked), and why it was not reached at the last try; None while it is.
         stream: what the stream keeps and takes, as the broker last said; None before it is known.
     """
 
@@ -80,6 +81,7 @@ class FeedStatus:
     epoch: str = ""
     oldest: int = 0
     problem: str | None = None
+    trouble: str | None = None
     stream: StreamLimits | None = None
 
 
