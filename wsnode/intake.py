@@ -19,7 +19,6 @@ from collections.abc import Callable
 
 from wsnode.admission import Reason, retry_after_seconds
 from wsnode.config import Settings
-from wsnode.config.quantities import split_address
 from wsnode.counters import Counters
 from wsnode.link import DEFLATE, OPEN, SSE, Link
 from wsnode.links import Links
@@ -40,7 +39,6 @@ from wsnode.rates import spaced
 
 BACKLOG = 4096
 HANDSHAKES_A_TURN = 64
-SEND_BUFFER_BYTES = 65_536
 _REST_SECONDS = 0.1
 _DESCRIPTORS_FOR_OTHERS = 32  # below what admission keeps: reached only by those that never ask
 _OUT_OF_SOMETHING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -51,34 +49,6 @@ _RETRY_MS = (1_000, 10_000)
 _CORS = "Access-Control-Allow-Origin"
 
 _log = logging.getLogger(__name__)
-
-
-def bind_listener(address: str, *, shared: bool = False) -> socket.socket:
-    """The client port, bound and not yet listening. What clients' sockets inherit is set here, once.
-
-    `shared` lets several processes have it, each with a queue of its own (SO_REUSEPORT).
-
-    Raises:
-        OSError: the port is taken, or the address is not this machine's.
-    """
-    host, port = split_address(address)
-    dual = not host and socket.has_dualstack_ipv6()
-    listener = socket.socket(socket.AF_INET6 if dual or ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if listener.family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual)
-        # Unset, the kernel would hold up to 4 MB for a client that does not read.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        listener.setblocking(False)
-        listener.bind((host, port))
-    except OSError:
-        listener.close()
-        raise
-    return listener
 
 
 class Intake:

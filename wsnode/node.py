@@ -19,10 +19,11 @@ from wsnode.fanout import Fanout
 from wsnode.feed import Feed
 from wsnode.gauges import Gauges
 from wsnode.group import Group
-from wsnode.intake import Intake, bind_listener
+from wsnode.intake import Intake
 from wsnode.joining import Joiner
 from wsnode.link import HANDSHAKE, SSE, Link
 from wsnode.links import Links
+from wsnode.listener import bind_listener
 from wsnode.protocol.answers import feed_frame
 from wsnode.protocol.forms import reframe
 from wsnode.ring import Ring, Window

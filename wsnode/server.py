@@ -11,13 +11,11 @@ from wsnode.collector import relieve_collector
 from wsnode.config.sources import Loaded
 from wsnode.logs import fields
 from wsnode.node import Node
-from wsnode.stop import Stop, first_of
+from wsnode.stop import DOOR_SECONDS, Stop, first_of
 from wsnode.version import version
 from wsnode.watch import follow
 
 _log = logging.getLogger(__name__)
-DOOR_SECONDS = 0.2
-"""After the last goodbye, for those that were refused at the door to read why."""
 
 
 async def serve(loaded: Loaded, environ: Mapping[str, str]) -> int:

@@ -10,6 +10,8 @@ import signal
 from wsnode.logs import fields
 
 _log = logging.getLogger(__name__)
+DOOR_SECONDS = 0.2
+"""After the last goodbye, for those that were refused at the door to read why."""
 
 
 class Stop:
