@@ -200,7 +200,11 @@ def load_command(
     rate: Annotated[float, typer.Option("-r", "--rate", help="new connections a second")] = 500.0,
     hold: Annotated[
         str | None,
-        typer.Option(help="time to stay once all are open or the ramp is over, as 30s; else until Ctrl-C"),
+        typer.Option(
+            "--hold",
+            "--duration",
+            help="time to stay once all are open or the ramp is over, as 30s; else until Ctrl-C",
+        ),
     ] = None,
     channels: Annotated[
         str, typer.Option(help="comma-separated; S{0..99}.trade stands for a hundred")
