@@ -6,6 +6,7 @@ Names come from the seed's alerts (`ws_connections_current`, `ws_cpu_percent`,
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from wsnode.view import NodeView, ProcessStatus
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+_OF_ONE = ("process_start_time_seconds", "process_max_fds")
 Value = float | Mapping[str, float]
 
 
@@ -242,16 +244,41 @@ class Collector:
             yield _family(metric, self._view)
 
 
+class ProcessTotals:
+    """What is customary of a process (`process_*`), of all of the node's together.
+
+    The start and the descriptors that one may have are this process's own.
+    """
+
+    def __init__(self, view: NodeView) -> None:
+        self._view = view
+
+    def collect(self) -> Iterator[Any]:
+        """The families of prometheus_client's own collector, summed."""
+        from prometheus_client import ProcessCollector
+
+        families: dict[str, Any] = {}
+        own = os.getpid()
+        others = {process.pid for process in self._view.processes.values() if process.pid} - {own}
+        for pid in (own, *others):
+            for family in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
+                first = families.setdefault(family.name, family)
+                if first is not family and family.name not in _OF_ONE:
+                    sample, more = first.samples[0], family.samples[0].value
+                    first.samples[0] = sample._replace(value=sample.value + more)
+        yield from families.values()
+
+
 class Exposition:
     """Renders a scrape of one node: the table, and what is customary of a process (`process_*`)."""
 
     def __init__(self, view: NodeView) -> None:
-        from prometheus_client import CollectorRegistry, ProcessCollector
+        from prometheus_client import CollectorRegistry
 
         # A registry of its own: the library's global one would mix nodes of one test process.
         self._registry: CollectorRegistry = CollectorRegistry(auto_describe=False)
         self._registry.register(cast("Any", Collector(view)))  # a collector by its shape
-        ProcessCollector(registry=self._registry)
+        self._registry.register(cast("Any", ProcessTotals(view)))
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The text and its content type, in the form that an Accept header asks for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from wsnode.config import Settings
 from wsnode.group import Group
@@ -22,12 +22,16 @@ class Member(Group):
 
     shares_port = True
 
-    def __init__(self, table: Table, row: int, parent: int) -> None:
+    def __init__(
+        self, table: Table, row: int, parent: int, soon: Callable[[Callable[[], None]], object]
+    ) -> None:
+        """`soon` calls a function behind what the event loop is at."""
         super().__init__()
         self.root = parent
         self._table, self._row = table, row
         self._workers = table.rows - 1
-        self._claimed: tuple[int, int] | None = None
+        self._soon = soon
+        self._claimed: tuple[int, int | None, int] | None = None
         self._addresses: dict[int, int] = {}
         self._shared: Settings | None = None
         self._whole: Settings | None = None
@@ -54,17 +58,19 @@ class Member(Group):
     def claim(self, own_open: int, address: str | None, from_address: int) -> None:
         self._give_back()
         self._table.set_open(self._row, own_open)
+        key = None
         if address is not None:
             key = self._table.address_key(address)
-            self._claimed = key, from_address - 1
             self._count(key, from_address)
+        self._claimed = own_open - 1, key, from_address - 1
+        self._soon(self._give_back)
 
     def entered(self) -> None:
         self._claimed = None
 
     def publish(self, own_open: int) -> None:
-        self._table.set_open(self._row, own_open)
         self._give_back()
+        self._table.set_open(self._row, own_open)
 
     def publish_address(self, address: str, from_address: int) -> None:
         self._count(self._table.address_key(address), from_address)
@@ -89,7 +95,10 @@ class Member(Group):
         """A client that could have come in turned out to be none."""
         claimed, self._claimed = self._claimed, None
         if claimed is not None:
-            self._count(*claimed)
+            own_open, key, from_address = claimed
+            self._table.set_open(self._row, own_open)
+            if key is not None:
+                self._count(key, from_address)
 
     def _count(self, key: int, count: int) -> None:
         if count:

@@ -54,8 +54,9 @@ class _Worker:
         self.line = Line(self._heard, self._orphaned)
         self.told_to_end = asyncio.Event()
         self.code = 0
-        self._table, self._row, self._member = table, row, Member(table, row, parent)
         self._loop = asyncio.get_running_loop()
+        self._table, self._row = table, row
+        self._member = Member(table, row, parent, self._loop.call_soon)
         self._node: Node | None = None
         self._accepting = False
         self._timer: asyncio.TimerHandle | None = None
