@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 from tests.support.nats import NatsServer
-from tests.support.node import node_settings, running_node
+from tests.support.node import node_settings, running_node, until
 from tests.support.wsclient import CLOSE, TEXT, WsClient, client_frame, request, subscribe
 from wsnode.config import Settings
 from wsnode.watch import SettingsChange
