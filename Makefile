@@ -28,7 +28,7 @@ check: $(READY) ## Format, lint, types, import floors, and the CRD against its m
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m wsfleet.api.crd --check
 
-bench: $(READY) ## Measure the node beside its peers, about 45 minutes (ARGS="-h" for cases, servers, runs)
+bench: $(READY) ## Measure the node beside its peers, about 35 minutes (ARGS="-h" for cases, servers, runs)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 manifests: $(READY) ## Write the CRD from its models

@@ -27,7 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def place_of(item: pytest.Item) -> int:
-    """Without a cluster, then what kills the cluster, then what others install in it."""
+    """Without a cluster, then what kills it, then what installs in it, then what needs its programs."""
+    if item.get_closest_marker("after_build") is not None:
+        return 3
     if item.get_closest_marker("cluster") is None:
         return 0
     names = getattr(item, "fixturenames", ())

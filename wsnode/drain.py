@@ -11,6 +11,8 @@ import asyncio
 import math
 import random
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from wsnode.link import CLOSING, OPEN, Link
@@ -51,10 +53,17 @@ class _Shed:
 
 
 class Drain:
-    """Both ways of letting go. A drain takes precedence and ends a shed."""
+    """Both ways of letting go. A drain takes precedence and ends a shed.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, links: Links) -> None:
+    In a node of several processes each closes at its share of the rate: of all that are open, its own.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, links: Links, total: Callable[[], int] | None = None
+    ) -> None:
+        """`total` tells how many clients are open in all of the node; by default these are all."""
         self._loop, self._links = loop, links
+        self._total = total or (lambda: links.open_count)
         self._plan: _Plan | None = None
         self._shed: _Shed | None = None
         self._victims: list[Link] = []
@@ -81,7 +90,7 @@ class Drain:
         if plan is None:
             return DrainStatus(remaining=self._links.open_count)
         left = 0.0 if plan.state == "drained" else max(0.0, plan.end - now)
-        rate = self._rate(plan, now) if plan.state == "closing" else plan.rate
+        rate = self._rate(plan, now) if plan.state == "closing" else plan.rate * self._share()
         return DrainStatus(plan.state, self._remaining(), rate, left)
 
     def start(self, rate: float | None, *, final: bool = False, delay: bool = True) -> None:
@@ -114,8 +123,13 @@ class Drain:
         self._plan = None
         self.drained.clear()
 
-    def shed(self, shed_id: str, target: int, rate: float) -> ShedStatus:
+    def shed(self, shed_id: str, target: int, rate: float, closes: int | None = None) -> ShedStatus:
         """Goes down to `target` clients, longest-connected first. The same id again only reports.
+
+        Args:
+            target: clients of all of the node.
+            rate: closes a second; of this process, where `closes` is given.
+            closes: how many this process closes at most; None takes as many as it needs.
 
         Raises:
             InvalidArgumentError: a value is not allowed.
@@ -127,11 +141,26 @@ class Drain:
         if self._plan is not None:
             raise NotNowError("a drain is under way")
         if self._shed is None or self._shed.id != shed_id:
-            self._shed = _Shed(shed_id, target, rate, max(0, self._links.open_count - target))
+            needed = max(0, self._total() - target)
+            self._shed = _Shed(shed_id, target, rate, needed if closes is None else min(needed, closes))
             self._begin()
-        shed = self._shed
-        left = min(shed.left, max(0, self._links.open_count - shed.target))
-        return ShedStatus(shed.id, shed.target, left, shed.rate)
+        return ShedStatus(self._shed.id, self._shed.target, self.shed_left, self._shed.rate)
+
+    @property
+    def shed_id(self) -> str:
+        """Of the last shed, empty before the first and after a drain."""
+        return self._shed.id if self._shed is not None else ""
+
+    @property
+    def shed_left(self) -> int:
+        """Closes that the shed under way still has to do."""
+        if self._shed is None:
+            return 0
+        return min(self._shed.left, max(0, self._total() - self._shed.target))
+
+    def ages(self) -> Counter[int]:
+        """The second of the monotonic clock -> how many of the open clients came in it."""
+        return Counter(link.opened for link in self._links.open_links())
 
     def stop(self) -> None:
         """Ends the pacing; nothing is closed any more."""
@@ -164,7 +193,7 @@ class Drain:
         if plan.state == "drained":
             return
         rate = self._rate(plan, now)
-        spread = self._links.open_count / plan.rate - self._links.open_count / rate
+        spread = self._links.open_count / max(plan.rate * self._share(), 1e-9) - self._links.open_count / rate
         self._close_some(rate * passed, spread, "drain")
         if now >= plan.end:
             self.cut()
@@ -175,16 +204,21 @@ class Drain:
     def _rate(self, plan: _Plan, now: float) -> float:
         """The rate asked for, or what is needed for all to be told before the end, and to answer."""
         left = plan.end - now - self._links.settings.close_timeout
-        return max(plan.rate, self._links.open_count / max(left, _TICK_SECONDS))
+        return max(plan.rate * self._share(), self._links.open_count / max(left, _TICK_SECONDS))
+
+    def _share(self) -> float:
+        """This process's part of the node's clients, and so of its rate."""
+        total = self._total()
+        return min(1.0, self._links.open_count / total) if total else 1.0
 
     def _go_down(self, shed: _Shed, passed: float) -> None:
         before = self._links.open_count
-        too_many = min(before - shed.target, shed.left)
+        too_many = min(self._total() - shed.target, shed.left)
         if too_many > 0:
             self._close_some(min(shed.rate * passed, too_many), 0.0, "shed", at_most=too_many)
             shed.left -= before - self._links.open_count
         # At once, or who comes next would be closed for a shed that had reached its target.
-        if self._links.open_count <= shed.target:
+        if self._total() <= shed.target:
             shed.left = 0
 
     def _close_some(self, owed: float, spread: float, why: str, at_most: int = 2**31) -> None:

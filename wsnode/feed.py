@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from wsnode.broker import connected, phrase
 from wsnode.config import Settings
+from wsnode.config.sources import mask_addresses
 from wsnode.counters import Counters
 from wsnode.jetstream import (
     JetStreamApi,
@@ -99,6 +100,8 @@ class Feed:
         self._lag = 0
         self._target = 0  # what has to be read to be caught up
         self._problem: str | None = None
+        self._trouble_told: str | None = None
+        self._cause: Exception | None = None  # what the library met last, on this try
         self._limits: StreamLimits | None = None
         self._epoch = ""
         self._missing_since: float | None = None
@@ -117,6 +120,7 @@ class Feed:
             epoch=self._epoch,
             oldest=self._ring.oldest,
             problem=self._problem,
+            trouble=self._trouble_told,
             stream=self._limits,
         )
 
@@ -151,11 +155,15 @@ class Feed:
 
     async def _run(self) -> None:
         while not self._stopping:
+            self._cause = None
             try:
                 async with connected(self._settings, self._trouble, self._disconnected) as client:
                     await self._read(client)
             except Exception as error:
                 # Whatever happens with the broker must not end the node; it is told and tried again.
+                # In the end the library says only that no server is left; the cause came before.
+                cause = phrase(self._cause or error)
+                self._trouble_told = f"{mask_addresses(self._settings.nats_url)}: {cause}"
                 self._say("broker", "no feed from NATS, trying again", error=phrase(error))
             self._lost_touch()
             await asyncio.sleep(self._retry * (0.5 + secrets.randbelow(1000) / 1000))
@@ -184,6 +192,7 @@ class Feed:
                 await asyncio.sleep(0.05)
 
     def _trouble(self, error: Exception) -> None:
+        self._cause = error
         self._say("client", "trouble with NATS", error=phrase(error))
 
     def _disconnected(self) -> None:
@@ -327,6 +336,7 @@ class Feed:
         if self._pull is not None:
             self._pull.catching_up = False
         self._connected = self._seeded = True
+        self._trouble_told = None
         self._retry = _RETRY_SECONDS  # not merely let in: a broker may do that and have no stream to read
         if not self._told:
             self._told = True

@@ -2,12 +2,12 @@
 
 The rule (wire protocol): every data message carries `seq`, its place in the stream, and `prev`, the
 channel's message before it. A client may have lost something exactly when
-`prev > max(last seq seen on that channel, the acknowledgement's seq)`. False alarms are allowed,
-silence never. A `position` message raises no baseline of that rule, or it would hide a loss; but a
-message that comes after a position at or above its own `seq` came out of order.
+`prev > max(last seq seen on that channel, the acknowledgement's or the resume's seq)`. False alarms are
+allowed, silence never. A `position` message raises no baseline of that rule, or it would hide a loss; but
+a message that comes after a position at or above its own `seq` came out of order.
 
-`Ledger` judges single messages and remembers open losses; it is shared by `GapChecker`, which keeps
-one client's channels in dictionaries, and the load client, which keeps thousands in arrays.
+`may_have_lost` is the rule; `standing.Standing` applies it to one client that keeps its channels in
+dictionaries, `Ledger` to the thousands that the load client keeps in arrays, and judges the node by it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,15 @@ _OPEN_RANGES_KEPT = 64
 """Open losses remembered for one channel: only to tell a late message from a doubled one."""
 
 
+def may_have_lost(prev: int, seen: int, bar: int) -> bool:
+    """Whether a message's `prev` says that something before it did not come.
+
+    `seen` is the last seq of its channel, `bar` the seq of the acknowledgement or of the resume, or the
+    end of what was told as missing already.
+    """
+    return prev > seen and prev > bar
+
+
 class Verdict(StrEnum):
     """What one data message says about the messages before it."""
 
@@ -31,7 +40,7 @@ class Verdict(StrEnum):
     LOST = "lost"
     """At least one message between was not delivered on this connection."""
     MISSED_AWAY = "missed_while_away"
-    """Something was published while the client was not connected; it did not resume, so nobody lost it."""
+    """Something was published while the client was not connected, and the acknowledgement covers it."""
     DOUBLED = "doubled"
     """This message, or its place in the channel, was delivered before."""
     REORDERED = "reordered"
@@ -49,7 +58,7 @@ class Finding:
     seq: int
     prev: int
     had: int
-    """The last `seq` of the channel before this message, or the acknowledgement's."""
+    """The last `seq` of the channel before this message, or the acknowledgement's or resume's."""
 
     @property
     def missing(self) -> tuple[int, int] | None:
@@ -65,13 +74,16 @@ class Finding:
 class Ledger:
     """Judges messages against a baseline that the caller keeps, and counts what is wrong.
 
-    Counts are of messages, except `lost` and `missed_while_away`: these count ranges in which at
-    least one message is missing, since how many there were is not known to a client.
+    Counts are of messages, except `lost`, `missed_while_away` and `told`: these count ranges in which at
+    least one message is missing, since how many there were is not known to a client. Clients that resume
+    are told what they missed: the caller counts that in `told` when it is, and no message counts it again.
     """
 
-    __slots__ = ("_open", "doubled", "lost", "missed_while_away", "reordered", "unasked")
+    __slots__ = ("_open", "_resumes", "doubled", "lost", "missed_while_away", "reordered", "told", "unasked")
 
-    def __init__(self) -> None:
+    def __init__(self, *, resumes: bool = False) -> None:
+        self._resumes = resumes
+        self.told = 0
         self.lost = 0
         self.doubled = 0
         self.reordered = 0
@@ -80,26 +92,27 @@ class Ledger:
         self._open: dict[Hashable, list[tuple[int, int]]] = {}
 
     def judge(
-        self, key: Hashable, base: int, ack: int, position: int, seq: int, prev: int
+        self, key: Hashable, base: int, bar: int, position: int, seq: int, prev: int
     ) -> tuple[Verdict, int]:
         """One message of the channel `key`. Returns the verdict and the channel's new baseline.
 
         `base` is the last seq seen on the channel over all connections (the first acknowledgement's
-        where none was), `ack` and `position` are this connection's. NONE where not known.
+        where none was), `position` is this connection's, and `bar` the seq of its acknowledgement or
+        resume, or the end of what was told as missing. NONE where not known.
         """
         if base == NONE:
             self.unasked += 1
             return Verdict.UNASKED, NONE
         if seq <= base:
             return self._old(key, seq, prev), base
-        if prev > max(base, ack):
+        if may_have_lost(prev, base, bar):
             self.lost += 1
             kept = self._open.setdefault(key, [])
-            kept.append((max(base, ack), prev))
+            kept.append((max(base, bar), prev))
             del kept[:-_OPEN_RANGES_KEPT]
             return Verdict.LOST, seq
         if prev > base:
-            self.missed_while_away += 1
+            self.missed_while_away += not self._resumes
             return Verdict.MISSED_AWAY, seq
         if seq <= position:
             self.reordered += 1
@@ -127,71 +140,6 @@ class Ledger:
     def broken(self) -> int:
         """How often the node's promise was broken: 0 is a clean check. Being away breaks no promise."""
         return self.lost + self.doubled + self.reordered + self.unasked
-
-
-class GapChecker:
-    """The channels of one client, over any number of connections in a row.
-
-    Call `connected` for each hello, `acknowledged` for each acknowledgement, `message` for each data
-    message, `position` for each position. `last_seen` is what a resume needs.
-    """
-
-    def __init__(self) -> None:
-        self.ledger = Ledger()
-        self.findings: list[Finding] = []
-        self.last_seen: dict[str, int] = {}
-        self.position_seen = NONE
-        self._acks: dict[str, int] = {}
-        self._epoch: str | None = None
-
-    def connected(self, epoch: str | None = None) -> bool:
-        """A new connection. True when its sequences can't be compared with those seen before.
-
-        Another epoch means another stream: what was seen says nothing about it.
-        """
-        changed = self._epoch is not None and epoch != self._epoch
-        if changed:
-            self.last_seen.clear()
-        for channel in self._acks:
-            self.ledger.forget(channel)
-        self._epoch = epoch
-        self._acks.clear()
-        self.position_seen = NONE
-        return changed
-
-    def acknowledged(self, channels: Iterable[str], seq: int) -> None:
-        """Messages after `seq` are live. A node behind the last one may send again what was seen there."""
-        for channel in channels:
-            if channel not in self._acks:
-                self._acks[channel] = seq
-                self.last_seen[channel] = min(self.last_seen.get(channel, seq), seq)
-
-    def unsubscribed(self, channels: Iterable[str]) -> None:
-        """The channels are over; a later subscribe starts anew."""
-        for channel in channels:
-            self._acks.pop(channel, None)
-            self.last_seen.pop(channel, None)
-            self.ledger.forget(channel)
-
-    def position(self, seq: int) -> None:
-        """All channels stand at `seq`: nothing at or below it may come later on this connection."""
-        self.position_seen = max(self.position_seen, seq)
-
-    def message(self, channel: str, seq: int, prev: int) -> Finding | None:
-        """One data message; None when all is well."""
-        subscribed = channel in self._acks
-        had = self.last_seen[channel] if subscribed else NONE
-        ack = self._acks.get(channel, NONE)
-        verdict, base = self.ledger.judge(channel, had, ack, self.position_seen, seq, prev)
-        if subscribed:
-            self.last_seen[channel] = base
-        if verdict is Verdict.OK:
-            return None
-        if verdict is Verdict.LOST:
-            had = max(had, ack)
-        finding = Finding(verdict, channel, seq, prev, had)
-        self.findings.append(finding)
-        return finding
 
 
 def silent_losses(

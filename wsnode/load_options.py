@@ -17,6 +17,7 @@ _SPARE_DESCRIPTORS = 64
 """Beside the clients: standard streams, the epoll, modules being read."""
 
 _CHANNEL = re.compile(r"[^\s.*>\x00-\x1f\x7f\"\\]+(?:\.[^\s.*>\x00-\x1f\x7f\"\\]+)+")
+_PATTERN = re.compile(r"\*|[^\s.*>\x00-\x1f\x7f\"\\]+\.\*|\*(?:\.[^\s.*>\x00-\x1f\x7f\"\\]+)+")
 _RANGE = re.compile(r"\{(\d{1,7})\.\.(\d{1,7})\}")
 _PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
@@ -56,8 +57,11 @@ def parse_url(url: str) -> Target:
     return Target(parts.hostname, port or 80, path, parts.netloc)
 
 
-def expand_channels(text: str) -> tuple[str, ...]:
-    """Comma-separated channel names; `S{0..99}.trade` stands for a hundred. Raises LoadError."""
+def expand_channels(text: str, *, patterns: bool = False) -> tuple[str, ...]:
+    """Comma-separated channel names; `S{0..99}.trade` stands for a hundred. Raises LoadError.
+
+    `patterns`: BTC.*, *.trade and * are welcome too.
+    """
     names: list[str] = []
     for item in text.split(","):
         item = item.strip()
@@ -70,8 +74,12 @@ def expand_channels(text: str) -> tuple[str, ...]:
             raise LoadError(f"channels {item!r}: the range must go upwards and hold at most 100000 names")
         names += [f"{item[: span.start()]}{n}{item[span.end() :]}" for n in range(low, high + 1)]
     for name in names:
-        if not _CHANNEL.fullmatch(name):
-            raise LoadError(f"channel {name!r}: expected SYMBOL.EVENT, without spaces, quotes or wildcards")
+        if _CHANNEL.fullmatch(name) or (patterns and _PATTERN.fullmatch(name)):
+            continue
+        if patterns:
+            wanted = "SYMBOL.EVENT without spaces or quotes, or SYMBOL.*, *.EVENT, *"
+            raise LoadError(f"channel {name!r}: expected {wanted}")
+        raise LoadError(f"channel {name!r}: expected SYMBOL.EVENT, without spaces, quotes or wildcards")
     return tuple(dict.fromkeys(names))
 
 
@@ -81,6 +89,14 @@ def seconds_of(name: str, text: str) -> float:
         return float(parse_duration(text))
     except ValueError as exc:
         raise LoadError(f"{name} {text!r}: {exc}") from exc
+
+
+def span_of(name: str, text: str) -> tuple[float, float]:
+    """Two times as `5-15s` or `500ms-2s`, in seconds; one alone stands for both. Raises LoadError."""
+    low, dash, high = text.partition("-")
+    if dash and low.strip().replace(".", "", 1).isdigit():  # the unit stands behind the second
+        low += high.strip().lstrip("0123456789.")
+    return seconds_of(name, low), seconds_of(name, high if dash else low)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +116,10 @@ class LoadOptions:
     """Seconds for each of: connect with handshake, then the acknowledgement."""
     reconnect: bool = True
     """Come back after a close or a failed open."""
+    resume: bool = False
+    """Go on where the last connection ended, instead of with what is live."""
+    churn: tuple[float, float] | None = None
+    """Cut each connection at random after so many seconds, between these two; None cuts none."""
     retry_longest: float = LONGEST_SECONDS
     """Upper bound of the jitter after a failed open, in seconds."""
     heartbeat: float = 0.0
@@ -117,6 +137,9 @@ class LoadOptions:
         _within("longest retry delay", self.retry_longest, 0.01, 3600)
         _within("heartbeat", self.heartbeat, 0, 86_400)
         _within("silence", self.silence, 0, 86_400)
+        if self.churn is not None:
+            _within("churn", self.churn[0], 0.01, 86_400)
+            _within("churn", self.churn[1], self.churn[0], 86_400)
         if not self.channels:
             raise LoadError("channels: at least one is needed")
         _within("channels each", self.channels_each, 1, len(self.channels))

@@ -6,10 +6,15 @@ A subject or a status line of a message that is not UTF-8 ends the library's rea
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 NOT_UTF8 = "\ufffd"
 """Stands in a subject for what is not UTF-8."""
+
+# Subject, reply subject, payload and header as they were read; True to let others work for a moment.
+Direct = Callable[[bytes, bytes, bytes, "bytes | None"], bool]
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
@@ -20,6 +25,21 @@ def make_client() -> Client:
     from nats.aio.client import Client
 
     class Sturdy(Client):
+        """Also hands the messages of some subscriptions over as they were read."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.direct: dict[int, Direct] = {}
+
+        async def _process_msg(
+            self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+        ) -> None:
+            take = self.direct.get(sid)
+            if take is None:
+                await super()._process_msg(sid, subject, reply, data, headers)
+            elif take(subject, reply, data, headers):
+                await asyncio.sleep(0)
+
         async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
             try:
                 return await super()._process_headers(headers)
@@ -31,3 +51,16 @@ def make_client() -> Client:
             return super()._build_message(sid, readable, *rest)
 
     return Sturdy()
+
+
+def take_directly(client: Client, subscription: Any, take: Direct | None) -> None:
+    """Has a subscription's messages handed over as they were read, or, with None, no more.
+
+    The library's way costs each message a queue, a turn of a task and a few objects, as much as the
+    fan-out of some of them.
+    """
+    direct: dict[int, Direct] = client.direct  # type: ignore[attr-defined]
+    if take is None:
+        direct.pop(subscription._id, None)
+    else:
+        direct[subscription._id] = take

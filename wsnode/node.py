@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 
 from wsnode import logs
@@ -17,17 +18,19 @@ from wsnode.drain import Drain
 from wsnode.fanout import Fanout
 from wsnode.feed import Feed
 from wsnode.gauges import Gauges
-from wsnode.intake import Intake, open_listener
+from wsnode.group import Group
+from wsnode.intake import Intake
 from wsnode.joining import Joiner
 from wsnode.link import HANDSHAKE, SSE, Link
 from wsnode.links import Links
+from wsnode.listener import bind_listener
 from wsnode.protocol.answers import feed_frame
 from wsnode.protocol.forms import reframe
 from wsnode.ring import Ring, Window
 from wsnode.rounds import Announcement
 from wsnode.sessions import Sessions
 from wsnode.sweep import Sweep
-from wsnode.view import DrainStatus, FeedStatus, ShedStatus
+from wsnode.view import DrainStatus, FeedStatus, ProcessStatus, ShedStatus
 from wsnode.watch import SettingsChange, describe_change
 
 _log = logging.getLogger(__name__)
@@ -35,7 +38,7 @@ _TICK_SECONDS = 1.0
 
 
 class Node:
-    """One node. Made inside the running loop; `open` binds the client port.
+    """One node, or one process of it. Made inside the running loop; `open` binds the client port.
 
     Attributes:
         settings: those in force.
@@ -43,21 +46,23 @@ class Node:
         drain_control: the drain, for the server's stop.
     """
 
-    def __init__(self, settings: Settings, settings_hash: str = "") -> None:
+    def __init__(self, settings: Settings, settings_hash: str = "", group: Group | None = None) -> None:
+        """`group` are the processes that make up the node; by default this one alone."""
         loop = asyncio.get_running_loop()
+        self._group = group = group or Group()
         self.settings = settings
         self.settings_error: str | None = None
         self.settings_hash = settings_hash
         self.started_at = time.monotonic()
         self.counters = Counters()
         self._loop = loop
-        self._gauges = Gauges(settings.cpu_limit)
+        self._gauges = Gauges(settings.cpu_limit, group)
         self._admission = Admission(settings)
         self._ring = Ring(
             Window(settings.js_stream_max_age, settings.js_stream_max_msgs, settings.js_stream_max_bytes)
         )
         self._channels: Channels[Link] = Channels()
-        self._links = Links(loop, settings, self.counters)
+        self._links = Links(loop, group.share(settings, 0), self.counters)
         self._fanout = Fanout(loop, self._links, self._channels, self._ring, self.counters)
         parts = self._links, self._channels, self._fanout
         self._flusher = Flusher(self._links, self._ring, self.counters, self._fanout)
@@ -65,7 +70,7 @@ class Node:
         self._joiner.caught_up = self._level
         self._sessions = Sessions(*parts, self._joiner, self._ring, self.counters)
         self._sweep = Sweep(self._links, self.counters)
-        self.drain_control = Drain(loop, self._links)
+        self.drain_control = Drain(loop, self._links, self._open_in_all)
         self.feed_reader = Feed(
             settings,
             self._ring,
@@ -86,13 +91,13 @@ class Node:
 
     # Start and stop, called in order by the server.
 
-    def open(self) -> None:
-        """Binds the client port and serves.
+    def open(self, *, accept: bool = True) -> None:
+        """Binds the client port and serves; without `accept` clients are taken from `accept` on.
 
         Raises:
             OSError: the port can't be bound.
         """
-        listener = open_listener(self.settings.addr)
+        listener = bind_listener(self.settings.addr, shared=self._group.shares_port)
         self.port = listener.getsockname()[1]
         self._intake = Intake(
             self._loop,
@@ -101,7 +106,7 @@ class Node:
             self.counters,
             admit=self._admit,
             healthy=lambda: self.healthy,
-            greet=self._sessions.greet,
+            greet=self._greet,
             read=self._sessions.read,
             descriptors_free=self._descriptors_free,
         )
@@ -111,6 +116,12 @@ class Node:
         self._gauges.lag.start()
         self._tick_due = self._position_due = self._loop.time()
         self._tick()
+        if accept:
+            self.accept()
+
+    def accept(self) -> None:
+        """From now on clients are taken."""
+        assert self._intake is not None
         self._intake.start()
 
     def close_port(self) -> None:
@@ -133,9 +144,8 @@ class Node:
             _log.error("settings file not taken over", extra=logs.fields(error=change.error))
             return
         before, self.settings = self.settings, change.settings
-        self._links.settings = change.settings
         self._admission.update(change.settings)
-        self._fanout.update(change.settings)
+        self._take_share()
         self.feed_reader.update(change.settings)
         self._gauges.cpu.limit_cores = change.settings.cpu_limit
         logs.set_level(change.settings.log_level)
@@ -193,12 +203,13 @@ class Node:
             return "draining"
         feed = self.feed_reader.status
         if not feed.seeded:
-            return feed.problem or "waiting for the stream"
+            trouble = f"has not reached NATS at {feed.trouble}" if feed.trouble else None
+            return feed.problem or trouble or "waiting for the stream"
         return None
 
     @property
     def healthy(self) -> bool:
-        return self.ready and self._admit(None) is None
+        return self.ready and self._refusal(None) is None
 
     @property
     def queue_depth(self) -> int:
@@ -211,6 +222,21 @@ class Node:
     @property
     def ring_bytes(self) -> int:
         return self._ring.bytes
+
+    @property
+    def processes(self) -> dict[int, ProcessStatus]:
+        pid = os.getpid()
+        loop_percent = self._gauges.cpu.loop_percent(pid)
+        position = self.feed_reader.status.position
+        return {1: ProcessStatus(pid, self.connections, loop_percent, self.loop_lag_seconds, position)}
+
+    @property
+    def process_restarts(self) -> int:
+        return 0
+
+    @property
+    def stuck_processes(self) -> tuple[int, ...]:
+        return ()  # it could not say so
 
     def start_drain(self, rate: float | None) -> None:
         self.drain_control.start(rate)
@@ -234,8 +260,15 @@ class Node:
 
     def _left(self, link: Link) -> None:
         self._channels.leave(link)
+        self._group.publish(self._links.open_count)
         if self._intake is not None:
             self._intake.left(link)
+            if link.address is not None:
+                self._group.publish_address(link.address, self._intake.from_address(link.address))
+
+    def _greet(self, link: Link, query: str, last_event_id: str) -> bytes:
+        self._group.entered()
+        return self._sessions.greet(link, query, last_event_id)
 
     def _emptied(self, link: Link) -> None:
         self._flusher.flush(link)
@@ -245,24 +278,45 @@ class Node:
         feed = self.feed_reader.status
         return feed.connected and not feed.paused and not feed.lag and not self._fanout.busy
 
+    def _open_in_all(self) -> int:
+        return self._links.open_count + self._group.open_elsewhere()
+
     def _figures(self, address: str | None) -> Figures:
-        links = self._links
+        connections = self._open_in_all()
         return Figures(
-            connections=links.open_count,
-            goroutines=2 * links.open_count + self.settings.worker_pool_size,
+            connections=connections,
+            goroutines=2 * connections + self.settings.worker_pool_size,
             cpu_percent=self._gauges.cpu.percent,
             memory_bytes=self._gauges.memory.bytes,
             descriptors_free=self._descriptors_free(),
             loop_lag_seconds=self._gauges.lag.seconds,
             draining=self.drain_control.refusing,
-            address_connections=self._intake.from_address(address) if self._intake is not None else 0,
+            address_connections=self._open_from(address) + self._group.open_from(address),
         )
+
+    def _open_from(self, address: str | None) -> int:
+        return self._intake.from_address(address) if self._intake is not None else 0
 
     def _descriptors_free(self) -> int:
         return self._descriptors - self._links.total
 
     def _admit(self, address: str | None) -> Reason | None:
+        own = self._links.open_count
+        with self._group.door(self.settings, own):
+            reason = self._refusal(address)
+            if reason is None:
+                self._group.claim(own + 1, address, self._open_from(address) + 1)
+        return reason
+
+    def _refusal(self, address: str | None) -> Reason | None:
         return self._admission.decide(time.monotonic(), self._figures(address))
+
+    def _take_share(self) -> None:
+        """Takes this process's part of the node's rates and budgets, where it is another than before."""
+        own = self._group.share(self.settings, self._links.open_count)
+        if own is not self._links.settings:
+            self._links.settings = own
+            self._fanout.update(own)
 
     def _tell_feed(self, connected: bool) -> None:
         self._sessions.feed_lost = not connected
@@ -282,6 +336,8 @@ class Node:
         loop_time, now = self._loop.time(), time.monotonic()
         self._tick_due = max(self._tick_due + _TICK_SECONDS, loop_time)
         self._timer = self._loop.call_at(self._tick_due, self._tick)
+        self._group.publish(self._links.open_count)
+        self._take_share()
         self._gauges.sample(now)
         self._admission.observe(now, self._figures(None))
         # Replays slow down first, before the feed pauses.

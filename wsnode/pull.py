@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from wsnode.natsclient import take_directly
 from wsnode.rates import TokenBucket
 
 if TYPE_CHECKING:
@@ -51,11 +52,33 @@ class Received:
     data: bytes
 
 
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+def parse_headers(header: bytes | None) -> dict[str, str]:
+    """The fields of a message's header; of a status message its Status and Description too.
+
+    NATS/1.0[ <status>[ <description>]], then lines as HTTP has them (ADR-4). The first of a name counts.
+    """
+    found: dict[str, str] = {}
+    if not header:
+        return found
+    first, *lines = header.decode(errors="replace").split("\r\n")
+    _, _, inline = first.partition(" ")
+    if inline:
+        found["Status"], _, found["Description"] = inline.strip().partition(" ")
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon:
+            found.setdefault(name, value.strip())
+    return found
+
+
 class NotDeliveryError(ValueError):
     """A message carries no reply subject of a JetStream delivery."""
 
 
-def parse_reply(reply: str) -> tuple[int, int, int, int]:
+def parse_reply(reply: bytes) -> tuple[int, int, int, int]:
     """Stream sequence, consumer sequence, time in ms and messages pending, from a delivery's reply subject.
 
     $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, with a domain
@@ -64,10 +87,10 @@ def parse_reply(reply: str) -> tuple[int, int, int, int]:
     Raises:
         NotDeliveryError: it is no such subject.
     """
-    tokens = reply.split(".")
+    tokens = reply.split(b".")
     first = 5 if len(tokens) == 9 else 7
-    if len(tokens) < 9 or tokens[0] != "$JS" or tokens[1] != "ACK":
-        raise NotDeliveryError(reply)
+    if len(tokens) < 9 or tokens[0] != b"$JS" or tokens[1] != b"ACK":
+        raise NotDeliveryError(repr(reply))
     stream_seq, consumer_seq, nanoseconds, pending = map(int, tokens[first : first + 4])
     return stream_seq, consumer_seq, nanoseconds // 1_000_000, pending
 
@@ -94,6 +117,7 @@ class Pull:
         self._client = client
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
+        self._inbox_bytes = self._inbox.encode()
         self._on_message, self._room, self._bucket = on_message, room, bucket
         self._outstanding = 0
         self._expected = 1
@@ -114,8 +138,9 @@ class Pull:
     async def run(self) -> str:
         """Reads until something ends it: what `end` was given, or what the server said."""
         subscription = await self._client.subscribe(
-            self._inbox, cb=self._received, pending_msgs_limit=0, pending_bytes_limit=0
+            self._inbox, cb=self._nothing, pending_msgs_limit=0, pending_bytes_limit=0
         )
+        take_directly(self._client, subscription, self._received)
         try:
             tick = time.monotonic() + HEARTBEAT_SECONDS
             while self._ended is None:
@@ -127,6 +152,7 @@ class Pull:
                     tick = time.monotonic() + HEARTBEAT_SECONDS
                     self._tick()
         finally:
+            take_directly(self._client, subscription, None)
             if not self._client.is_closed:
                 await subscription.unsubscribe()
         return self._ended or "stopped"
@@ -176,38 +202,41 @@ class Pull:
                 break
         return HEARTBEAT_SECONDS
 
-    async def _received(self, message: Msg) -> None:
-        """The library's callback, once a message."""
+    async def _nothing(self, message: Msg) -> None:
+        """What the library would call; all is taken before."""
+
+    def _received(self, subject: bytes, reply: bytes, data: bytes, header: bytes | None) -> bool:
+        """What the server sent, once a message. True when it is time to let others work."""
         if self._ended is not None:
-            return
+            return False
         self._silent = 0
-        headers = message.headers or {}
-        if message.subject == self._inbox:
-            self._status(headers)
-            return
+        if subject == self._inbox_bytes:
+            self._status(parse_headers(header))
+            return False
         try:
-            stream_seq, consumer_seq, ts_ms, pending = parse_reply(message.reply)
+            stream_seq, consumer_seq, ts_ms, pending = parse_reply(reply)
         except ValueError:
-            self.end(f"a message without a place in the stream: {message.reply!r}")
-            return
+            self.end(f"a message without a place in the stream: {reply!r}")
+            return False
         if consumer_seq != self._expected:
             self.end("gap")
-            return
+            return False
         self._expected += 1
         self._outstanding -= 1
-        received = Received(stream_seq, consumer_seq, ts_ms, pending, message.subject, headers, message.data)
+        headers = parse_headers(header) if header is not None else _NO_HEADERS
+        name = subject.decode(errors="replace")
+        received = Received(stream_seq, consumer_seq, ts_ms, pending, name, headers, data)
         try:
             self._on_message(received)
         except Exception:
             # The library would say it and read on, and the message would be lost in silence.
             _log.exception("message %d could not be handled", stream_seq)
             self.end("error")
-            return
+            return False
         if self._outstanding <= PULL_MESSAGES:
             self._wake.set()
-        if not consumer_seq % _BREATHE_EVERY:
-            # The library calls back without a pause for all that has come; others have work to do.
-            await asyncio.sleep(0)
+        # The library reads on without a pause through all that has come; others have work to do.
+        return not consumer_seq % _BREATHE_EVERY
 
     def _status(self, headers: Mapping[str, str]) -> None:
         """A status message: a heartbeat, the end of a pull, or the end of the consumer."""

@@ -104,7 +104,8 @@ class Sessions:
             if broken or any(opcode == frames.CLOSE for opcode, _ in received):
                 self._links.drop(link, link.why)
             return
-        if len(received) > self._links.settings.client_rate_burst:
+        under_way = link.fragments.count if link.fragments is not None else 0
+        if max(len(received), under_way) > self._links.settings.client_rate_burst:
             self._links.rest(link)
         self._handle(link, received, broken)
 

@@ -33,6 +33,11 @@ class Dialect(Protocol):
         ...
 
     @property
+    def ping(self) -> bytes:
+        """A text that must be answered; empty where the server pings by frames."""
+        ...
+
+    @property
     def refusal(self) -> bytes:
         """Stands in a text that refuses one."""
         ...
@@ -54,10 +59,14 @@ class Node:
     headers: tuple[tuple[str, str], ...] = ()
     ack: bytes = b'"type":"subscription_ack"'
     refusal: bytes = b'"type":"error"'
+    ping: bytes = b""
+    options: tuple[str, ...] = ()
+    """Asked for with each subscription."""
 
     def subscribe(self, channels: Sequence[str]) -> bytes:
         """One subscribe message for all."""
-        message = {"type": "subscribe", "data": {"channels": list(channels)}}
+        options = dict.fromkeys(self.options, True)
+        message = {"type": "subscribe", "data": {"channels": list(channels), **options}}
         return text_frame(json.dumps(message, separators=(",", ":")).encode())
 
     def answer(self, payload: bytes) -> bytes:
@@ -73,6 +82,7 @@ class Nats:
     headers: tuple[tuple[str, str], ...] = ()
     ack: bytes = b"PONG\r\n"
     refusal: bytes = b"-ERR "
+    ping: bytes = b"PING\r\n"
 
     def subscribe(self, channels: Sequence[str]) -> bytes:
         """CONNECT, SUB and a PING, whose PONG confirms them all."""
@@ -83,7 +93,7 @@ class Nats:
 
     def answer(self, payload: bytes) -> bytes:
         """PONG to the server's PING."""
-        return _binary_frame(b"PONG\r\n") if b"PING\r\n" in payload else b""
+        return _binary_frame(b"PONG\r\n") if self.ping in payload else b""
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,7 @@ class Centrifugo:
     headers: tuple[tuple[str, str], ...] = ()
     ack: bytes = b'"subscribe":{'
     refusal: bytes = b'"error":{'
+    ping: bytes = b"{}"
 
     def subscribe(self, channels: Sequence[str]) -> bytes:
         """Connect and subscribe commands, one a line."""
@@ -105,12 +116,13 @@ class Centrifugo:
 
     def answer(self, payload: bytes) -> bytes:
         """An empty object is a ping, and its answer."""
-        return text_frame(b"{}") if payload == b"{}" else b""
+        return text_frame(b"{}") if payload == self.ping else b""
 
 
 DIALECTS: dict[str, Dialect] = {
     "node": Node(),
     "deflate": Node(headers=(("Sec-WebSocket-Extensions", DEFLATE),)),
+    "delta": Node(options=("delta",)),
     "nats": Nats(),
     "centrifugo": Centrifugo(),
 }

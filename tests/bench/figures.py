@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from tests.bench.cases import BEST_GO, DENSE_COMPARED, OWN, UWEBSOCKETS, Against, Target
+from tests.bench.cases import BEST_GO, DENSE_COMPARED, OWN, UWEBSOCKETS
+from tests.bench.targets import Against, Target
 
 Figures = Mapping[str, float]
 

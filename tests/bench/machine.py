@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def machine() -> dict[str, str]:
     }
 
 
-def named(facts: dict[str, str]) -> str:
+def named(facts: Mapping[str, str]) -> str:
     """One line for people."""
     return (
         f"{facts['cpu']}, {facts['cores']} cores, {facts['memory']}, {facts['kernel']}, "

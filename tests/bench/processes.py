@@ -10,9 +10,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
+
+import psutil
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _ANSWER_SECONDS = 90.0
@@ -24,10 +26,10 @@ class BenchError(Exception):
 
 
 @contextlib.contextmanager
-def pinned(core: int) -> Iterator[None]:
-    """What is started inside inherits the core, all threads of it from their first instruction."""
+def pinned(cores: Collection[int]) -> Iterator[None]:
+    """What is started inside inherits the cores, all threads of it from their first instruction."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
@@ -39,6 +41,14 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
+
+
+def family(pid: int) -> list[int]:
+    """The process and all that descend from it. Raises BenchError when it is gone."""
+    try:
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    except psutil.Error as error:
+        raise BenchError(f"process {pid} ended") from error
 
 
 def cpu_seconds(pid: int) -> float:
@@ -75,7 +85,7 @@ class Child:
     def __init__(
         self,
         argv: Sequence[str | Path],
-        core: int,
+        cores: Collection[int],
         log: Path,
         *,
         env: Mapping[str, str] | None = None,
@@ -83,7 +93,7 @@ class Child:
     ) -> None:
         self._log = log
         pipe = subprocess.PIPE if commanded else None
-        with pinned(core), log.open("wb") as output:
+        with pinned(cores), log.open("wb") as output:
             self.process = subprocess.Popen(
                 [str(word) for word in argv],
                 env={**os.environ, **(env or {})},
@@ -103,7 +113,7 @@ class Child:
         assert stdin is not None
         assert stdout is not None
         try:
-            stdin.write(json.dumps(request).encode() + b"\n")
+            stdin.write(json.dumps(request, separators=(",", ":")).encode() + b"\n")
             stdin.flush()
         except OSError as error:
             raise BenchError(self.complaint()) from error

@@ -27,20 +27,31 @@ class UnavailableError(Exception):
 
 def floor(say: Say) -> Path:
     """The C floor, compiled anew when its source has changed. Raises UnavailableError."""
-    source = HERE / "peers" / "floor.c"
-    binary = _cache() / f"floor-{sha256(source.read_bytes()).hexdigest()[:10]}"
+    return _compiled("floor.c", say)
+
+
+def client(say: Say) -> Path:
+    """The load client in C. Raises UnavailableError."""
+    return _compiled("client.c", say)
+
+
+def _compiled(name: str, say: Say) -> Path:
+    source = HERE / "peers" / name
+    binary = cache() / f"{source.stem}-{sha256(source.read_bytes()).hexdigest()[:10]}"
     if not binary.exists():
         compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if compiler is None:
             raise UnavailableError("no C compiler here (cc)")
         say(f"compiling {source.name}")
-        _run(compiler, "-O2", "-o", str(binary), str(source))
+        # Renamed when whole: an interrupted compiler leaves nothing that would be taken for it.
+        _run(compiler, "-O2", "-o", f"{binary}.new", str(source))
+        Path(f"{binary}.new").rename(binary)
     return binary
 
 
 def uwebsockets(say: Say) -> Path:
     """The Python of a virtual environment with socketify in it. Raises UnavailableError."""
-    place = _cache() / f"socketify-{SOCKETIFY}"
+    place = cache() / f"socketify-{SOCKETIFY}"
     python = place / "bin" / "python"
     if not (place / "complete").exists():
         say(f"installing socketify {SOCKETIFY} into {place}")
@@ -53,7 +64,7 @@ def uwebsockets(say: Say) -> Path:
 
 def centrifugo(say: Say) -> Path:
     """Centrifugo, built from its Go module. Raises UnavailableError."""
-    place = _cache() / f"centrifugo-{CENTRIFUGO}"
+    place = cache() / f"centrifugo-{CENTRIFUGO}"
     binary = place / "centrifugo"
     if not binary.exists():
         go = find_go(default_cache())
@@ -74,7 +85,8 @@ def nats_server() -> Path:
     return Path(found)
 
 
-def _cache() -> Path:
+def cache() -> Path:
+    """Where baselines and the last results are kept."""
     place = default_cache() / "bench"
     place.mkdir(parents=True, exist_ok=True)
     return place

@@ -1,8 +1,8 @@
 """The publisher: a process that sends ticks at a steady rate, to NATS or to a WebSocket server.
 
 Commands come as JSON lines on standard input, each answered by one line:
-`{"verb":"rate","rate":r}` (messages a second, 0 stops) and `{"verb":"count"}`; the answer is how many were
-sent. The end of the input ends it.
+`{"verb":"rate","rate":r}` (messages a second, 0 stops), `{"verb":"send","count":k}` (at once) and
+`{"verb":"count"}`; the answer is how many were sent. The end of the input ends it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import time
 from io import FileIO
 
-from tests.bench.ticks import Ticks, payload
+from tests.bench.ticks import KINDS, Market, Ticks, payload
 from wsnode.load_wire import handshake_request
 
 _DRAWN = 4096
@@ -72,10 +72,9 @@ class WebSocketLine:
 class Publisher:
     """Sends due messages; sleeps until the next is due."""
 
-    def __init__(self, line: NatsLine | WebSocketLine, channels: list[str]) -> None:
+    def __init__(self, line: NatsLine | WebSocketLine, channels: list[str], ticks: Ticks | Market) -> None:
         self._line = line
         self._channels = [name.encode() for name in channels]
-        ticks = Ticks()
         # Drawn ahead, so that a message costs the shared core as little as can be.
         self._tails = [ticks.tail() for _ in range(_DRAWN)]
         self._rate = 0.0
@@ -92,22 +91,26 @@ class Publisher:
         if not self._rate:
             return _LONGEST_SLEEP
         due = int((time.monotonic() - self._began) * self._rate)
-        channels, tails = self._channels, self._tails
-        while self._due < due:
-            tail = tails[self.count % _DRAWN]
-            channel = channels[self.count % len(channels)]
-            self._line.send(channel, payload(time.monotonic_ns(), tail))
-            self._due += 1
-            self.count += 1
+        self.send(due - self._due)
+        self._due = due
         left = self._began + (self._due + 1) / self._rate - time.monotonic()
         return min(max(left, 0.0), _LONGEST_SLEEP)
 
+    def send(self, count: int) -> None:
+        """Sends messages at once, to the channels in turn; each channel's are numbered from 1."""
+        channels, tails = self._channels, self._tails
+        for _ in range(count):
+            rounds, turn = divmod(self.count, len(channels))
+            tail = tails[self.count % _DRAWN]
+            self._line.send(channels[turn], payload(time.monotonic_ns(), rounds + 1, tail))
+            self.count += 1
+
 
 def main() -> None:
-    """`publisher.py nats|ws PORT CHANNEL,...`"""
-    kind, port, names = sys.argv[1:4]
+    """`publisher.py nats|ws PORT CHANNEL,... ticks|market`"""
+    kind, port, names, ticks = sys.argv[1:5]
     line = NatsLine(int(port)) if kind == "nats" else WebSocketLine(int(port))
-    publisher = Publisher(line, names.split(","))
+    publisher = Publisher(line, names.split(","), KINDS[ticks]())
     commands = FileIO(0, closefd=False)
     heeded = time.monotonic()
     while True:
@@ -119,6 +122,8 @@ def main() -> None:
             request = json.loads(command)
             if request["verb"] == "rate":
                 publisher.set_rate(float(request["rate"]))
+            elif request["verb"] == "send":
+                publisher.send(int(request["count"]))
             print(json.dumps({"count": publisher.count}), flush=True)
         if time.monotonic() - heeded > 1:
             heeded = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -23,9 +23,11 @@ class Place:
     """Where a server is to run: its files, its core, and the broker that it reads from."""
 
     directory: Path
-    core: int
+    cores: Collection[int]
     broker_port: int
     connections: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of the node, for this case."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Running:
     dialect: str
     publish: tuple[str, int]
     """Protocol (nats, ws) and port that the publisher speaks to."""
+    admin: int = 0
+    """The node's admin port."""
 
 
 class Server(Protocol):
@@ -63,7 +67,6 @@ class Node:
     name: str = "wsnode"
     title: str = "wsnode"
     go: bool = False
-    settings: Mapping[str, str] = field(default_factory=dict)
 
     def prepare(self, say: Say) -> None:
         """It is here."""
@@ -83,9 +86,10 @@ class Node:
             "WS_CPU_PAUSE_THRESHOLD": "99",
             "WS_DRAIN_DELAY": "0",
             "LOG_LEVEL": "warning",
-            **self.settings,
+            **place.settings,
         }
-        child = Child([sys.executable, "-m", "wsnode", "serve"], place.core, place.directory / "log", env=env)
+        argv = [sys.executable, "-m", "wsnode", "serve"]
+        child = Child(argv, place.cores, place.directory / "log", env=env)
 
         def ready() -> bool:
             if child.process.poll() is not None:
@@ -97,7 +101,7 @@ class Node:
                 return False
 
         _wait(child, "the node is ready", ready)
-        return Running(child, port, "node", ("nats", place.broker_port))
+        return Running(child, port, "node", ("nats", place.broker_port), admin)
 
 
 @dataclass
@@ -115,7 +119,7 @@ class Floor:
     def start(self, place: Place) -> Running:
         """It subscribes before it takes its first client."""
         port = free_port()
-        child = Child([self._binary, str(port), str(place.broker_port)], place.core, place.directory / "log")
+        child = Child([self._binary, str(port), str(place.broker_port)], place.cores, place.directory / "log")
         return _listening(child, port, "node", ("nats", place.broker_port))
 
 
@@ -135,7 +139,7 @@ class Websockets:
         port = free_port()
         script = provide.HERE / "peers" / "websockets_server.py"
         argv: list[str | Path] = [sys.executable, script, str(port), str(place.broker_port)]
-        child = Child(argv, place.core, place.directory / "log")
+        child = Child(argv, place.cores, place.directory / "log")
         return _listening(child, port, "node", ("nats", place.broker_port))
 
 
@@ -155,7 +159,7 @@ class UWebSockets:
         """Published to by a WebSocket of its own."""
         port = free_port()
         script = provide.HERE / "peers" / "uwebsockets_server.py"
-        child = Child([self._python, script, str(port)], place.core, place.directory / "log")
+        child = Child([self._python, script, str(port)], place.cores, place.directory / "log")
         return _listening(child, port, "node", ("ws", port))
 
 
@@ -180,7 +184,7 @@ class NatsWebSocket:
             f'websocket {{ listen: "127.0.0.1:{port}", no_tls: true, handshake_timeout: "30s" }}\n'
         )
         env = {"GOMAXPROCS": "1"}
-        child = Child([self._binary, "-c", config], place.core, place.directory / "log", env=env)
+        child = Child([self._binary, "-c", config], place.cores, place.directory / "log", env=env)
         return _listening(child, port, "nats", ("nats", plain))
 
 
@@ -217,7 +221,7 @@ class Centrifugo:
         path = place.directory / "centrifugo.json"
         path.write_text(json.dumps(config))
         env = {"GOMAXPROCS": "1", "GOGC": "400"}
-        child = Child([self._binary, "-c", path], place.core, place.directory / "log", env=env)
+        child = Child([self._binary, "-c", path], place.cores, place.directory / "log", env=env)
         return _listening(child, port, "centrifugo", ("nats", place.broker_port))
 
 

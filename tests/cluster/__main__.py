@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.cluster import archive, build, demo, images, lifecycle, node
+from tests.cluster import archive, build, choice, demo, images, lifecycle, node
 from tests.cluster.places import Places, Record, default_cache, default_state
 from tests.cluster.shell import ClusterError, say
 
@@ -73,6 +73,10 @@ def perform(options: argparse.Namespace, places: Places) -> int:
     elif options.verb == "demo":
         demo.main(places)
     elif options.verb == "down":
+        if choice.kind(os.environ) == "current":
+            raise ClusterError(
+                f"CLUSTER=current is yours to clean; what the demo installed goes by:\n{demo.REMOVAL}"
+            )
         left = lifecycle.down(places)
         say(f"left over: {', '.join(left) or 'nothing'}")
         return 1 if left else 0

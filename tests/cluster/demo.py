@@ -18,6 +18,11 @@ SAMPLE = CHART / "samples/fleet.yaml"
 FLEET = "odin"
 """The name of the fleet in the sample."""
 FLEET_NAMESPACE = "default"
+REMOVAL = (
+    f"kubectl delete --namespace {FLEET_NAMESPACE} wsf/{FLEET} deployment/{traffic.CLIENTS} "
+    f"deployment/{traffic.PUBLISHER} && helm uninstall {RELEASE} --namespace {SYSTEM_NAMESPACE}"
+)
+"""What takes the demo out of a cluster of the user's own."""
 
 
 @dataclass
@@ -129,10 +134,10 @@ def main(places: Places) -> None:
 
 def farewell(demo: Demo) -> str:
     """What to try next, in lines to copy."""
+    local = demo.client.places is not None
     programs = Path(demo.client.kubectl_path).parent
     settings = '{"spec":{"overrides":{"maxConnections":12000}}}'
     tries = [
-        ("by hand from here on", f"export KUBECONFIG={demo.client.kubeconfig} PATH={programs}:$PATH"),
         ("the fleet, as it changes", "kubectl get wsf -w"),
         ("why it has this size", f"kubectl describe wsf {FLEET}"),
         ("what the clients see", f"kubectl logs -f deployment/{traffic.CLIENTS}"),
@@ -141,13 +146,19 @@ def farewell(demo: Demo) -> str:
             f"kubectl patch wsf {FLEET} --type=merge -p '{settings}'",
         ),
         (
-            "all leave at once: the fleet keeps its size for a while, as after an outage, and says so",
+            "all leave at once: the fleet keeps its size for half an hour, as after an outage "
+            f"(ScalingActive in kubectl describe wsf {FLEET})",
             f"kubectl scale deployment/{traffic.CLIENTS} --replicas=0",
         ),
         ("a size for your own load", ".venv/bin/wsfleet plan --instance e2-standard-2 --users 100000"),
     ]
-    if demo.client.places is not None:
-        address = demo.client.service_address(FLEET, FLEET_NAMESPACE)
+    if local:
+        by_hand = f"export KUBECONFIG={demo.client.kubeconfig} PATH={programs}:$PATH"
+        tries.insert(0, ("by hand from here on", by_hand))
+        # Asked for when it is run: a Service that is made again has another address.
+        address = f"$(kubectl get service {FLEET} -o jsonpath={{.spec.clusterIP}})"
         tries.insert(3, ("a channel, live", f".venv/bin/wsnode tail ws://{address}/ws BTC.trade"))
         tries.append(("the end: all of it removed", "make down"))
+    else:
+        tries.append(("the end: all of it removed", REMOVAL))
     return "\nTo try next:\n" + "\n".join(f"  # {what}\n  {command}" for what, command in tries)

@@ -59,6 +59,7 @@ def up(places: Places, nodes: int = 1, proxy_mode: str = "nftables") -> bool:
 
 
 def _start(places: Places, record: Record, nodes: list[NodePlan]) -> None:
+    places.claim()
     for folder in (places.pids, places.logs):
         folder.mkdir(parents=True)
     record.write(places)
@@ -193,7 +194,14 @@ def _import(ctr: list[str], built: Built, has: set[str]) -> None:
 
 
 def down(places: Places) -> list[str]:
-    """End and remove everything; what was left over (nothing, if all is well)."""
+    """End and remove everything; what was left over (nothing, if all is well).
+
+    Raises ClusterError where that would harm what is not this cluster's.
+    """
+    if not places.ours():
+        raise ClusterError(f"the state folder {places.state} is not a cluster's: nothing was done")
+    if other := preflight.other_cluster(places):
+        raise ClusterError(f"the cluster that runs has its state in {other}: nothing was done (--state)")
     with locked(places.cache / "cluster.lock"), timed("down"):
         return ruin.clear(places).lines()
 

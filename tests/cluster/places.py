@@ -54,6 +54,22 @@ class Places:
         """What was brought up, so that later commands (and other checkouts) need no options again."""
         return self.state / "cluster.json"
 
+    @property
+    def marker(self) -> Path:
+        """Says that the state folder is a cluster's, from before anything else is in it."""
+        return self.state / ".wsfleet-cluster"
+
+    def claim(self) -> None:
+        """Makes the state folder, marked as a cluster's."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.marker.touch()
+
+    def ours(self) -> bool:
+        """Whether the state folder is a cluster's (or empty): what it is not, is never cleared."""
+        if not self.state.exists():
+            return True
+        return self.marker.exists() or self.record.exists() or not any(self.state.iterdir())
+
     def node(self, name: str) -> Path:
         return self.state / name
 
@@ -69,6 +85,8 @@ class Places:
                 return f"the {what} folder {path} lies under one of {hidden}, which nodes have of their own"
         if len(str(self.state)) > MAX_STATE_LENGTH:
             return f"the state folder {self.state} has over {MAX_STATE_LENGTH} characters: too long"
+        if not self.ours():
+            return f"the state folder {self.state} exists and is not a cluster's: name an empty one"
         return None
 
 

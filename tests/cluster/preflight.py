@@ -25,7 +25,9 @@ BUILD_BYTES = 8 * GIB
 RUN_BYTES = 2 * GIB
 """Images, etcd and logs of a cluster whose programs are built."""
 DYING_SECONDS = 5.0
-PORTS = (API_PORT, ETCD_PORT, ETCD_PEER_PORT)
+CONTROLLER_MANAGER_PORT, SCHEDULER_PORT = 10257, 10259
+"""Where these two serve their health, by default."""
+PORTS = (API_PORT, ETCD_PORT, ETCD_PEER_PORT, CONTROLLER_MANAGER_PORT, SCHEDULER_PORT)
 TOOLS = {
     "containerd": "containerd",
     "runc": "runc",
@@ -106,8 +108,7 @@ def gather(places: Places) -> Facts:
     needed = {str(places.cache): BUILD_BYTES if building else RUN_BYTES}
     if _device(places.state) != _device(places.cache):
         needed[str(places.state)] = RUN_BYTES
-    owner = network.bridge_owner()
-    other = owner if owner and owner != places.state and _runs(owner) else None
+    other = other_cluster(places)
     return Facts(
         root=os.geteuid() == 0,
         system=_system(),
@@ -117,11 +118,17 @@ def gather(places: Places) -> Facts:
         needed_bytes=needed,
         foreign_ranges=[] if network.links() else foreign_ranges(),
         other_cluster=str(other) if other else None,
-        unknown_bridge=owner is None and addresses.BRIDGE in network.links(),
+        unknown_bridge=network.bridge_owner() is None and addresses.BRIDGE in network.links(),
         missing_packages=missing_packages(),
         apt=shutil.which("apt-get") is not None,
         places_problem=places.problem(),
     )
+
+
+def other_cluster(places: Places) -> Path | None:
+    """The state folder of another cluster of ours that runs."""
+    owner = network.bridge_owner()
+    return owner if owner and owner != places.state and _runs(owner) else None
 
 
 def missing_packages() -> list[str]:

@@ -63,12 +63,15 @@ def traces(places: Places) -> Traces:
         links=network.links(),
         routes=network.routes_left(),
         cgroups=cgroups.leftovers(),
-        state=[str(places.state)] if places.state.exists() else [],
+        state=[str(places.state)] if places.state.exists() and places.ours() else [],
     )
 
 
 def clear(places: Places) -> Traces:
-    """End what is recorded and remove every trace; what withstood. Only recorded processes are ended."""
+    """End what is recorded and remove every trace; what withstood. Only recorded processes are ended.
+
+    A folder that is not a cluster's stays as it is.
+    """
     processes = Processes(places.state)
     for name in places.node_names():
         node.stop(places, name)
@@ -80,6 +83,6 @@ def clear(places: Places) -> Traces:
         run("umount", "--lazy", point, check=False)
     network.remove_all()
     cgroups.remove(CGROUP)
-    if not mounts_below(places.state, Path("/proc/self/mounts").read_text()):
+    if places.ours() and not mounts_below(places.state, Path("/proc/self/mounts").read_text()):
         shutil.rmtree(places.state, ignore_errors=True)
     return traces(places)

@@ -89,7 +89,9 @@ def test_8100_connections_take_a_fleet_from_one_node_to_two_and_nobody_loses_a_m
         status = status_of(release, "odin", namespace)
         second_ready = ready_since(release, namespace)[1]
         load.ramp(CONNECTIONS + LATE_CONNECTIONS, 50)
-        load.wait_for(lambda shot: shot.subscribed >= CONNECTIONS + LATE_CONNECTIONS, 60, "the late ones")
+        settled = load.wait_for(
+            lambda shot: shot.subscribed >= CONNECTIONS + LATE_CONNECTIONS, 60, "the late ones"
+        )
         time.sleep(3)  # messages to both nodes
         assert publishing.poll() is None, "the publisher ended"
         last = load.stop()
@@ -106,7 +108,8 @@ def test_8100_connections_take_a_fleet_from_one_node_to_two_and_nobody_loses_a_m
     assert (last.lost, last.doubled, last.reordered, last.unasked) == (0, 0, 0, 0)
     assert last.closes == {}
     assert last.missed_while_away == 0
-    assert last.deliveries > CONNECTIONS
+    # What stops coming is no loss that a client could see. In 3 s at 2 a second all hear more than once.
+    assert last.deliveries - settled.deliveries >= 2 * (CONNECTIONS + LATE_CONNECTIONS)
     assert len([name for name, node in last.nodes.items() if node["open"]]) == 2, "the new node got nobody"
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 _CLONE_NEWNET = 0x40000000
+_PREFIX = "wsfleet-peer-"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,12 +46,12 @@ class PeerMachine:
 @contextlib.contextmanager
 def peer_machine() -> Iterator[PeerMachine]:
     """A machine at the other end of a cable; skips the test where this one may not make any."""
-    number = os.getpid() % 16_384
-    name, near, far = f"wsfleet-{number}", f"wsf{number}n", f"wsf{number}f"
-    # 198.18.0.0/15 is set aside for measuring devices (RFC 2544).
-    subnet = f"198.18.{number // 64}.{number % 64 * 4}"
-    base, last = subnet.rsplit(".", 1)
-    here, there = f"{base}.{int(last) + 1}", f"{base}.{int(last) + 2}"
+    _clear_ruins()
+    number = os.getpid()
+    name, near, far = f"{_PREFIX}{number}", f"wsp{number}n", f"wsp{number}f"
+    # 198.51.100.0/24 is set aside for examples (RFC 5737), and apart from the local cluster's range.
+    first = number % 64 * 4
+    here, there = f"198.51.100.{first + 1}", f"198.51.100.{first + 2}"
     try:
         _ip("netns", "add", name)
     except (OSError, subprocess.CalledProcessError) as error:
@@ -65,6 +66,14 @@ def peer_machine() -> Iterator[PeerMachine]:
     finally:
         subprocess.run(["ip", "link", "del", near], check=False, capture_output=True)
         _ip("netns", "del", name)
+
+
+def _clear_ruins() -> None:
+    """A test run that was killed left its machine behind: with the namespace goes the cable."""
+    for space in Path("/run/netns").glob(f"{_PREFIX}*"):
+        pid = space.name.removeprefix(_PREFIX)
+        if not Path("/proc", pid).exists():
+            subprocess.run(["ip", "netns", "del", space.name], check=False, capture_output=True)
 
 
 def _ip(*arguments: str) -> None:

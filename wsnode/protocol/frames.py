@@ -52,13 +52,14 @@ class FrameError(Exception):
 
 
 class Fragments:
-    """A fragmented message that is not complete yet. Made only when one begins."""
+    """A message of which `count` fragments have come, and more will. Made only when one begins."""
 
-    __slots__ = ("compressed", "data", "opcode")
+    __slots__ = ("compressed", "count", "data", "opcode")
 
     def __init__(self, opcode: int, compressed: bool) -> None:
         self.opcode = opcode
         self.compressed = compressed
+        self.count = 0
         self.data = bytearray()
 
 
@@ -179,6 +180,7 @@ def _read_other(
         if len(message.data) + len(payload) > limit:
             raise FrameError(CloseCode.MESSAGE_TOO_BIG, f"message above {limit} bytes")
         message.data += payload
+        message.count += 1
         if not fin:
             return message
         opcode, compressed, payload = message.opcode, message.compressed, bytes(message.data)

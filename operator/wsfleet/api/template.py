@@ -24,7 +24,12 @@ AnnotationValue = Annotated[str, StringConstraints(max_length=4096)]
 _SETTINGS_FAMILIES = ("WS_", "JS_", "NATS_", "LOG_")
 
 _OWN_PREFIX = "wsfleet.io/"
-_OWN_KEYS = ("app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by")
+_OWN_KEYS = (
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/managed-by",
+    "controller.kubernetes.io/pod-deletion-cost",  # says which pod of a set goes first: the drained one
+)
 
 
 def key_map(description: str, entries: int = 32) -> Any:
@@ -48,7 +53,8 @@ def own_keys_refused(field: str) -> Rule:
     return Rule(
         f"!has(self.{field}) || !self.{field}.exists(key, key.startsWith('{_OWN_PREFIX}') || key in [{own}])",
         lambda part: not any(key.startswith(_OWN_PREFIX) or key in _OWN_KEYS for key in getattr(part, field)),
-        "keys under wsfleet.io/ and app.kubernetes.io/{name,instance,managed-by} are the operator's own",
+        "keys under wsfleet.io/, app.kubernetes.io/{name,instance,managed-by} and "
+        "controller.kubernetes.io/pod-deletion-cost are the operator's own",
         f".{field}",
     )
 

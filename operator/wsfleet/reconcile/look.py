@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from wsfleet.kube.errors import NotFoundError
+from wsfleet.kube.errors import InvalidError, NotFoundError
 from wsfleet.kube.kinds import REPLICASET, WSFLEET, Object, name_of, namespace_of
 from wsfleet.kube.reflector import Key
 from wsfleet.reconcile.context import Context, FleetState
@@ -44,6 +44,7 @@ from wsfleet.scaling import (
     next_fleet_step,
     steer,
 )
+from wsfleet.scaling.words import number_of_nodes
 from wsfleet.status import Finding
 
 logger = logging.getLogger(__name__)
@@ -121,7 +122,9 @@ class Look:
         await hurry_kubelets(self._context, self._key, seen, prepared.settings_hash)
         decision, world = self._decide(prepared, seen)
         step = next_fleet_step(world, prepared.rollout)
-        acted = await self._act(prepared, seen, step)
+        acted, refused = await self._act(prepared, seen, step)
+        if refused:
+            seen = replace(seen, refusals=(refused, *seen.refusals))
         findings = self._findings(prepared, seen, decision, step)
         warn_of(self._context, self._fleet, self._state, findings)
         phase = phase_of(findings, seen, decision, is_rolling(world, prepared.rollout))
@@ -135,12 +138,13 @@ class Look:
 
     def _findings(self, prepared: Prepared, seen: Observed, decision: Decision, step: Step) -> list[Finding]:
         """The fleet's conditions, with what the nodes say of the stream and the machines of their size."""
-        reading = [
-            seen.figures[pod.uid]
-            for pod in seen.active
-            if pod.shape == prepared.shape and pod.uid in seen.figures
-        ]
-        stream = stream_finding(prepared.build.settings, reading)
+        spoke = {pod.uid: pod.shape for pod in seen.active if pod.uid in seen.figures}
+        stream = stream_finding(
+            prepared.build.settings,
+            [seen.figures[uid] for uid, shape in spoke.items() if shape == prepared.shape],
+            [seen.figures[uid] for uid, shape in spoke.items() if shape != prepared.shape],
+            self._state.status,
+        )
         no_room = ""
         if len(seen.ready) < decision.desired:
             no_room = misfit(prepared.template, self._context.cache.machines())
@@ -186,24 +190,29 @@ class Look:
         )
         decision, self._state.history = decide(prepared.scaling, snapshot, self._state.history, seen.now)
         if decision.changes:
-            text = f"{decision.current} to {decision.desired} nodes: {'; '.join(decision.reasons)}"
+            text = f"{decision.current} to {number_of_nodes(decision.desired)}: {'; '.join(decision.reasons)}"
             logger.info("%s/%s: %s", namespace_of(self._fleet), name_of(self._fleet), text)
             self._context.events.normal(self._fleet, f"Decided{decision.trigger}", "Scale", text)
             self._context.metrics.decisions.labels(str(decision.trigger)).inc()
         return decision, replace(world, desired=decision.desired)
 
-    async def _act(self, prepared: Prepared, seen: Observed, step: Step) -> bool:
-        """Carry out the step and the steering; whether something was done."""
+    async def _act(self, prepared: Prepared, seen: Observed, step: Step) -> tuple[bool, str]:
+        """Carry out the step and the steering; whether something was done, and what was refused."""
         actor = Actor(self._context, self._fleet, self._state, prepared, seen)
         if isinstance(step, Stalled) and not isinstance(self._state.step, Stalled):
             self._context.events.warning(self._fleet, "Stalled", "Rollout", step.reason)
         first, self._state.step = self._state.step is None, step
-        acted = await actor.carry_out(step)
+        refused = ""
+        try:
+            acted = await actor.carry_out(step)
+        except InvalidError as exc:
+            # A template that nobody could check before must not keep the serving nodes from being led.
+            acted, refused = False, str(exc)
         most = prepared.build.settings.max_connections
         for change in steer(seen.pods, most, takeover=first):
             if change.uid != getattr(step, "uid", None):  # the step has just decided on that one's label
                 acted = await actor.steer(change) or acted
-        return acted
+        return acted, refused
 
     def _measure(self, status: dict[str, Any]) -> None:
         metrics = self._context.metrics

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wsfleet.api import InvalidFleetError, WsFleet
+from wsfleet.api.quantities import parse_bytes, parse_cpu
 from wsfleet.kube.apply import mark
 from wsfleet.kube.kinds import PODMONITOR, PROMETHEUSRULE, Kind, Object
 from wsfleet.reconcile.facts import spec_facts
@@ -29,6 +30,7 @@ from wsfleet.resources import (
     shape_hash,
 )
 from wsfleet.resources.context import PROMETHEUS, Peer
+from wsfleet.resources.pod import pod_resources
 from wsfleet.scaling import RolloutPolicy, ScalingPolicy
 from wsfleet.scaling.from_spec import policy_from_spec, rollout_policy_from_spec
 from wsfleet.sizing import SizingError, make_plan
@@ -103,6 +105,8 @@ def prepare(
     build = BuildContext.of(
         parsed, plan, image, operator_namespace=operator_namespace, admin_peers=admin_peers
     )
+    if above := requests_above_limits(build):
+        return Problem("InvalidSpec", above)
     shape = shape_hash(build)
     objects = [build_configmap(build), build_service(build), build_pdb(build), build_networkpolicy(build)]
     if PODMONITOR in optional:
@@ -120,6 +124,16 @@ def prepare(
         template=build_pod_template(build, shape),
         facts=spec_facts(plan, build, shape),
     )
+
+
+def requests_above_limits(build: BuildContext) -> str:
+    """What the API server would refuse each pod for: a request above the plan's limit; empty if none."""
+    resources = pod_resources(build)
+    for kind, parse in (("cpu", parse_cpu), ("memory", parse_bytes)):
+        asked, limit = resources["requests"][kind], resources["limits"][kind]
+        if parse(asked) > parse(limit):
+            return f"spec.template.resources.requests.{kind}: {asked} is above the pod's limit {limit}"
+    return ""
 
 
 def pauses_of(annotations: Mapping[str, str]) -> dict[str, bool]:

@@ -97,6 +97,7 @@ def test_overrides_are_settings_by_their_own_names() -> None:
             "spec.autoscaling.minReplicas: minReplicas must not be above maxReplicas",
         ),
         ({"autoscaling": {"minReplicas": 5}}, "spec.autoscaling.maxReplicas: Field required"),
+        ({"instance": {"cpu": 2}}, "spec.instance.memory: memory must be given where cpu is and no type"),
         (
             {"overrides": {"cpuRejectThreshold": 85, "cpuPauseThreshold": 80}},
             "spec.overrides.cpuRejectThreshold: cpuRejectThreshold must not be above cpuPauseThreshold",
@@ -182,8 +183,13 @@ def test_overrides_are_settings_by_their_own_names() -> None:
         ),
         (
             {"template": {"labels": {"wsfleet.io/serving": "false"}}},
-            "spec.template.labels: keys under wsfleet.io/ and app.kubernetes.io/{name,instance,managed-by} "
-            "are the operator's own",
+            "spec.template.labels: keys under wsfleet.io/, app.kubernetes.io/{name,instance,managed-by} and "
+            "controller.kubernetes.io/pod-deletion-cost are the operator's own",
+        ),
+        (
+            {"template": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-5000"}}},
+            "spec.template.annotations: keys under wsfleet.io/, app.kubernetes.io/{name,instance,managed-by} "
+            "and controller.kubernetes.io/pod-deletion-cost are the operator's own",
         ),
         ({"template": {"serviceAccountName": "root"}}, "spec.template.serviceAccountName: unknown field"),
         ({"template": {"volumes": []}}, "spec.template.volumes: unknown field"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from websockets.frames import Frame, Opcode
 
 from tests.bench.chunks import ChunkReader, scan
 from tests.bench.dialects import DIALECTS, Centrifugo, Nats, Node
-from tests.bench.ticks import PAYLOAD_BYTES, STAMP, Ticks, payload
+from tests.bench.ticks import KINDS, PAYLOAD_BYTES, STAMP, Ticks, payload
 
 NODE = Node()
 
@@ -22,16 +23,17 @@ def frame(data: bytes, opcode: Opcode = Opcode.TEXT) -> bytes:
 
 
 def message(stamp: int) -> bytes:
-    return frame(b'{"seq":1,"channel":"S0.trade","prev":0,"data":%b}' % payload(stamp, Ticks().tail()))
+    return frame(b'{"seq":1,"channel":"S0.trade","prev":0,"data":%b}' % payload(stamp, 1, Ticks().tail()))
 
 
-@given(st.integers(0, 2**62), st.integers(0, 50))
-def test_a_tick_is_json_of_one_size_and_tells_its_time(stamp: int, number: int) -> None:
-    ticks = Ticks()
+@given(st.sampled_from(sorted(KINDS)), st.integers(0, 10**15), st.integers(0, 50))
+def test_a_tick_is_json_of_one_size_and_tells_its_time(kind: str, stamp: int, number: int) -> None:
+    ticks = KINDS[kind]()
     tail = [ticks.tail() for _ in range(number + 1)][-1]
-    tick = payload(stamp, tail)
+    tick = payload(stamp, number, tail)
     assert len(tick) == PAYLOAD_BYTES
     assert json.loads(tick)["t"] == stamp
+    assert json.loads(tick)["n"] == number
     assert STAMP.findall(tick) == [str(stamp).encode()]
 
 
@@ -62,6 +64,14 @@ def test_reads_of_other_messages_are_not_taken_for_known_ones() -> None:
         assert reader.read(memoryview(message(stamp))).stamps == ((stamp, 1),)
 
 
+def test_a_market_changes_little_from_one_tick_to_the_next() -> None:
+    market = KINDS["market"]()
+    ticks = [json.loads(payload(1, 1, market.tail())) for _ in range(500)]
+    changed = [sum(a[name] != b[name] for name in a) for a, b in pairwise(ticks)]
+    assert all(1 <= count <= 8 for count in changed)
+    assert 2 < sum(changed) / len(changed) < 5
+
+
 def test_acknowledgements_refusals_and_closes_are_told_apart() -> None:
     assert scan(frame(b'{"type":"subscription_ack","count":1}'), NODE).acked
     assert "error" in scan(frame(b'{"type":"error","code":"INVALID_CHANNEL"}'), NODE).closed
@@ -78,7 +88,7 @@ def test_pings_are_answered_in_the_server_s_own_way() -> None:
 
 def test_a_deflated_message_is_read() -> None:
     packer = zlib.compressobj(wbits=-15)
-    packed = packer.compress(payload(77, Ticks().tail())) + packer.flush(zlib.Z_SYNC_FLUSH)
+    packed = packer.compress(payload(77, 1, Ticks().tail())) + packer.flush(zlib.Z_SYNC_FLUSH)
     data = bytearray(frame(packed[:-4]))
     data[0] |= 0x40
     assert scan(bytes(data), DIALECTS["deflate"]).stamps == ((77, 1),)

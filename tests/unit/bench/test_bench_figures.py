@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench.cases import CASES, FLOOR, TARGETS, Against, Case, Kind, Target
+from tests.bench.cases import CASES, FLOOR, Case, Kind
+from tests.bench.dense import full
 from tests.bench.figures import (
     Results,
     Step,
@@ -18,7 +19,19 @@ from tests.bench.figures import (
     medians,
     to_json,
 )
-from tests.bench.table import markdown, ratios_table, render, servers_table, skipped_lines
+from tests.bench.plan import items
+from tests.bench.processes import BenchError
+from tests.bench.readme import BEGIN, END, block, placed
+from tests.bench.servers import all_servers
+from tests.bench.table import (
+    markdown,
+    ratios_table,
+    render,
+    servers_table,
+    skipped_lines,
+    summary_table,
+)
+from tests.bench.targets import TARGETS, Against, Target
 
 W1 = next(case for case in CASES if case.name == "W1")
 W4 = next(case for case in CASES if case.name == "W4")
@@ -149,3 +162,69 @@ def test_every_target_names_a_case_that_is_run() -> None:
     names = {case.name for case in CASES}
     assert {target.case for target in TARGETS} <= names
     assert {target.reference_case for target in TARGETS} <= {*names, ""}
+
+
+def test_a_full_run_fits_into_its_time_and_measures_in_each_run_what_targets_look_at() -> None:
+    plan = items(all_servers(), CASES, 3)
+    assert sum(item.seconds(8) for item in plan) < 35 * 60
+    runs = {(item.server.name, case.name): 0 for item in plan for case in item.cases}
+    for item in plan:
+        for case in item.cases:
+            runs[item.server.name, case.name] += 1
+    assert runs["wsnode", "drops"] == runs["floor", "W3"] == runs["uwebsockets", "W4"] == 3
+    assert runs["nats-ws", "W2"] == runs["centrifugo", "W2"] == 3
+    assert runs["websockets", "W1"] == runs["floor", "W4"] == 1
+    assert ("floor", "drops") not in runs
+    assert [item.run for item in plan] == sorted(item.run for item in plan)
+
+
+def test_the_readme_gets_the_tables_between_its_marks_and_keeps_the_rest() -> None:
+    facts = {
+        name: name for name in ("cpu", "cores", "memory", "kernel", "python", "uvloop", "runs", "date")
+    } | {"window_seconds": "8"}
+    new = block(some_results(), facts)
+    text = placed(f"before\n{BEGIN}\nold\n{END}\nafter\n", new)
+    assert text == f"before\n{BEGIN}\n{new}\n{END}\nafter\n"
+    assert "| C floor | 9.0 |" in new
+    assert "- uWebSockets: no wheel here" in new
+    assert placed(text, new) == text
+    with pytest.raises(BenchError, match="lacks the lines"):
+        placed("before", new)
+
+
+def test_the_summary_has_a_row_for_each_server_that_was_measured() -> None:
+    assert [row[:2] for row in summary_table(some_results())] == [
+        ["server", "W1 us"],
+        ["wsnode", "10.0"],
+        ["C floor", "9.0"],
+        ["nats", "15.0"],
+    ]
+
+
+def test_delta_is_held_against_what_the_same_messages_cost_in_full() -> None:
+    results = some_results()
+    results.samples["wsnode", "W2-delta"] = [{"bytes_per_delivery": 180.0, "plain_bytes": 400.0}]
+    row = next(row for row in ratios_table(results) if row[0] == "W2-delta")
+    assert row[2:] == ["180.0", "the same in full", "400.0", "0.45 x", "at most 0.5 x", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, ""),
+        ({"closed": 3.0}, "3 clients were cut off"),
+        ({"p99_ms": 1500.0}, "late"),
+        ({"p99_ms": 1500.0, "server_busy_percent": 98.0}, "the server's core is full"),
+        ({"deliveries_per_second": 900.0, "others_busy_percent": 99.0}, "the clients' core is full"),
+        ({"deliveries_per_second": 900.0}, "fewer arrived than were due"),
+    ],
+)
+def test_a_step_that_is_not_held_says_what_was_full(changes: dict[str, float], why: str) -> None:
+    held = {
+        "closed": 0.0,
+        "deliveries_per_second": 990.0,
+        "p99_ms": 20.0,
+        "server_busy_percent": 40.0,
+        "others_busy_percent": 40.0,
+    }
+    assert full({**held, **changes}, 1000.0) == why

@@ -12,6 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.cluster import build
+from tests.cluster.places import default_cache
+from tests.support.cluster import in_ci
 from wsfleet.api import WsFleet
 from wsfleet.api.crd import build_crd
 from wsfleet.options import OperatorOptions
@@ -21,16 +24,20 @@ ROOT = Path(__file__).parents[3]
 CHART = ROOT / "helm/wsfleet"
 
 
+pytestmark = pytest.mark.after_build
+
+
 @cache
 def helm_path() -> str | None:
     """Helm as the local cluster's build left it, else one on the PATH."""
-    built = sorted(Path.home().glob(".cache/wsfleet/bin/*/helm"), key=lambda path: path.stat().st_mtime)
-    return str(built[-1]) if built else shutil.which("helm")
+    built = build.folder(default_cache()) / "helm"
+    return str(built) if built.exists() else shutil.which("helm")
 
 
 def helm(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     program = helm_path()
     if program is None:
+        assert not in_ci(), "no helm, although the cluster's programs were built before this"
         pytest.skip("no helm: `make up` builds one")
     return subprocess.run([program, *arguments], capture_output=True, text=True, check=check, timeout=60)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import socket
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.cluster import preflight
+from tests.cluster import lifecycle, preflight, ruin
 from tests.cluster.places import Places
 from tests.cluster.preflight import BUILD_BYTES, GIB, RUN_BYTES, Facts, problems
+from tests.cluster.shell import ClusterError
 
 GOOD = Facts(free_bytes={"/cache": 20 * GIB}, needed_bytes={"/cache": BUILD_BYTES})
 
@@ -92,3 +95,27 @@ def test_a_state_folder_that_cannot_serve_is_refused(state: str, said: str) -> N
 
 def test_the_default_state_folder_serves() -> None:
     assert Places(Path("/tmp/wsfleet-cluster"), Path("/home/me/.cache/wsfleet")).problem() is None
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder whose name is short enough for a state folder."""
+    with tempfile.TemporaryDirectory(prefix="wsf-", dir="/tmp") as name:
+        yield Path(name)
+
+
+def test_a_folder_that_is_not_a_clusters_is_refused_and_never_cleared(short_path: Path) -> None:
+    state = short_path / "mine"
+    places = Places(state, short_path / "cache")
+    assert places.problem() is None
+    state.mkdir()
+    assert places.problem() is None
+    (state / "letter").write_text("dear")
+    assert places.problem() == (f"the state folder {state} exists and is not a cluster's: name an empty one")
+    assert ruin.traces(places).state == []
+    with pytest.raises(ClusterError, match="nothing was done"):
+        lifecycle.down(places)
+    assert (state / "letter").read_text() == "dear"
+    places.claim()
+    assert places.problem() is None
+    assert ruin.traces(places).state == [str(state)]

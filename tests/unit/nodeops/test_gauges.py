@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,24 +15,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsnode.cgroup import Cgroup
-from wsnode.gauges import CpuGauge, Gauges, LoopLag, MemoryGauge, ThrottleGauge
+from wsnode.gauges import CpuGauge, Gauges, LoopLag, MemoryGauge, ThrottleGauge, process_cpu_seconds
 
 SECOND = 1_000_000_000
 
 
 class Threads:
-    """The scheduler's files of a process with threads, and its CPU time."""
+    """The scheduler's files of a node's processes, and the CPU time of its first one."""
 
-    def __init__(self, root: Path, pid: int = 7) -> None:
-        self.proc, self.pid, self.used = root, pid, 0.0
+    def __init__(self, root: Path) -> None:
+        self.proc, self.used = root, 0.0
+        self.used_by: dict[int, float | None] = {}
 
-    def set(self, run: float, delay: float, thread: int = 7) -> None:
-        path = self.proc / str(self.pid) / "task" / str(thread) / "schedstat"
+    def set(self, run: float, delay: float, pid: int = 7) -> None:
+        path = self.proc / str(pid) / "task" / str(pid) / "schedstat"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{round(run * SECOND)} {round(delay * SECOND)} 12\n")
 
-    def gauge(self, limit: float, threads: list[int] | None = None) -> CpuGauge:
-        return CpuGauge(limit, threads=threads, proc=self.proc, pid=self.pid, cpu_seconds=lambda: self.used)
+    def gauge(self, limit: float, pids: Sequence[int] = (7,)) -> CpuGauge:
+        def cpu_seconds(pid: int) -> float | None:
+            return self.used if pid == 7 else self.used_by.get(pid)
+
+        return CpuGauge(limit, lambda: pids, proc=self.proc, cpu_seconds=cpu_seconds)
 
 
 @pytest.fixture
@@ -69,13 +76,51 @@ def test_an_idle_node_reads_nearly_nothing(threads: Threads) -> None:
     )
 
 
-def test_the_busiest_thread_counts(threads: Threads) -> None:
-    gauge = threads.gauge(4.0, threads=[7, 8])
+def test_the_busiest_loop_counts(threads: Threads) -> None:
+    gauge = threads.gauge(4.0, [7, 8])
     for second in range(6):
-        threads.set(1 + 0.1 * second, 0, thread=7)
-        threads.set(1 + 0.6 * second, 0, thread=8)
+        threads.set(1 + 0.1 * second, 0, pid=7)
+        threads.set(1 + 0.6 * second, 0, pid=8)
         gauge.sample(float(second))
     assert gauge.percent == pytest.approx(60)
+    assert [round(gauge.loop_percent(pid)) for pid in (7, 8, 9)] == [10, 60, 0]
+
+
+def test_the_time_of_all_processes_counts_against_the_limit(threads: Threads) -> None:
+    gauge = threads.gauge(2.0, [7, 8])
+    for second in range(6):
+        threads.used, threads.used_by[8] = 0.7 * second, 0.8 * second
+        gauge.sample(float(second))
+    assert gauge.percent == pytest.approx(75)
+
+
+def test_a_process_that_ends_or_comes_anew_makes_no_jump(threads: Threads) -> None:
+    pids = [7, 8]
+    gauge = threads.gauge(2.0, pids)
+    threads.used_by |= {8: 500.0, 9: 300.0}
+    for second in range(11):
+        threads.used = 0.5 * second
+        if second == 4:
+            threads.used_by[8] = None  # gone, and not yet taken off the list
+        if second == 5:
+            pids[:] = [7, 9]
+        assert gauge.sample(float(second)) <= 25.01
+    assert gauge.percent == pytest.approx(25)
+
+
+def test_the_clock_of_another_process_is_its_cpu_time() -> None:
+    code = "import time\nwhile time.process_time() < 0.5: pass\nprint(flush=True)\ninput()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        used = process_cpu_seconds(process.pid)
+        process.communicate(b"\n")
+    assert used is not None
+    assert 0.5 <= used < 5
+    assert process_cpu_seconds(process.pid) is None
+    assert process_cpu_seconds(os.getpid()) == pytest.approx(time.process_time(), abs=0.1)
 
 
 def test_the_average_is_over_5_seconds(threads: Threads) -> None:
@@ -171,12 +216,20 @@ def test_memory_is_the_group_s(tmp_path: Path) -> None:
 
 
 def test_memory_is_the_process_s_own_without_a_group(tmp_path: Path) -> None:
-    (tmp_path / "self").mkdir()
-    (tmp_path / "self" / "statm").write_text("900 250 30 1 0 80 0\n")
-    gauge = MemoryGauge(Cgroup(), proc=tmp_path)
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "statm").write_text("900 250 30 1 0 80 0\n")
+    gauge = MemoryGauge(Cgroup(), lambda: [7], proc=tmp_path)
     assert (gauge.bytes, gauge.from_cgroup) == (250 * os.sysconf("SC_PAGESIZE"), False)
-    (tmp_path / "self" / "statm").unlink()
+    (tmp_path / "7" / "statm").unlink()
     assert gauge.sample() == 250 * os.sysconf("SC_PAGESIZE")
+
+
+def test_memory_of_several_processes_counts_what_they_share_once(tmp_path: Path) -> None:
+    for pid, statm in ((7, "900 250 30 1 0 80 0\n"), (8, "900 200 40 1 0 80 0\n")):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "statm").write_text(statm)
+    gauge = MemoryGauge(Cgroup(), lambda: [7, 8, 9], proc=tmp_path)
+    assert gauge.bytes == (220 + 160 + 40) * os.sysconf("SC_PAGESIZE")
 
 
 def test_throttling_counts_from_the_node_s_start(tmp_path: Path) -> None:

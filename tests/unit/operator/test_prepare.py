@@ -40,6 +40,16 @@ def test_a_spec_that_the_schema_lets_pass_and_no_plan_fits_is_a_problem_with_the
     assert found.message.startswith("instance.reserved.cpu")
 
 
+@pytest.mark.parametrize(("kind", "asked"), [("cpu", "3"), ("memory", "64Gi")])
+def test_a_request_above_the_plans_limit_is_a_problem_with_the_path(kind: str, asked: str) -> None:
+    template = {"resources": {"requests": {kind: asked}}}
+    found = prepare(fleet_document(template=template), IMAGE, "", frozenset())
+    assert isinstance(found, Problem)
+    assert found.reason == "InvalidSpec"
+    assert found.message.startswith(f"spec.template.resources.requests.{kind}: ")
+    assert "is above the pod's limit" in found.message
+
+
 def test_a_spec_that_the_models_refuse_is_a_problem_with_the_path() -> None:
     found = prepare(fleet_document(replicas=-1), IMAGE, "", frozenset())
     assert isinstance(found, Problem)
@@ -69,7 +79,7 @@ def test_what_follows_from_the_spec_alone_is_in_the_resources_own_form() -> None
     assert status.node_settings.values["WS_MAX_CONNECTIONS"] == "10000"
     assert "WS_NODE_NAME" not in status.node_settings.values
     assert [one.name for one in status.projections] == ["light", "target", "peak"]
-    assert "20000 users" in (status.recommendation or "")
+    assert "20,000 users" in (status.recommendation or "")
 
 
 def test_the_image_is_pinned_until_the_spec_or_a_restart_says_otherwise() -> None:
