@@ -12,6 +12,7 @@ effect behind it. Rounds do not overlap, so each client sees the stream's order.
 from __future__ import annotations
 
 import asyncio
+import bisect
 import logging
 import time
 from collections import deque
@@ -24,6 +25,7 @@ from wsnode.link import OPEN, Link
 from wsnode.links import Links
 from wsnode.message import Message
 from wsnode.protocol.answers import position_frame
+from wsnode.protocol.envelope import MAX_SEQUENCE
 from wsnode.protocol.forms import event_id, reframe
 from wsnode.rates import TokenBucket
 from wsnode.ring import Ring
@@ -66,7 +68,7 @@ class Fanout:
         self._round: Round | None = None
         self._scheduled = False
         self._position_due = False
-        self._lost_from = self._lost = 0  # lowest and highest of what no position has told yet
+        self._losses: list[int] = []  # not yet told by a position, ascending
         self._lost_ever = 0
         self._telling = 0  # by the position of the round under way
         self._later: asyncio.TimerHandle | None = None
@@ -126,7 +128,7 @@ class Fanout:
 
     def untold(self, upto: int) -> int:
         """The highest sequence up to this one that was lost and that no position has told yet, or 0."""
-        return max(self._untold(upto), min(self._telling, upto))
+        return max(self._lost(upto), min(self._telling, upto))
 
     def push(self, message: Message) -> None:
         """Takes a message in. Where the line is full the oldest is let go, counted, and told by `prev`."""
@@ -148,8 +150,8 @@ class Fanout:
 
     def note_loss(self, seq: int) -> None:
         """Messages up to `seq` could not be delivered; the next position tells it."""
-        self._lost = max(self._lost, seq)
-        self._lost_from = min(self._lost_from or seq, seq)
+        if seq not in self._losses:
+            bisect.insort(self._losses, seq)
         self.note_unsent(seq)
 
     def note_unsent(self, seq: int) -> None:
@@ -162,10 +164,8 @@ class Fanout:
         # News of the feed go out all the same; all else would speak of the stream before, or of none.
         news = [job for job in self._line if isinstance(job, Announcement) and job.frame is not None]
         self._line = deque(news)
-        self._waiting = self._lost_from = self._lost = self._lost_ever = 0
-
-    def _untold(self, upto: int) -> int:
-        return min(self._lost, upto) if 0 < self._lost_from <= upto else 0
+        self._losses.clear()
+        self._waiting = self._lost_ever = 0
 
     def _fit(self) -> None:
         while self._waiting > self._links.settings.worker_queue_size:
@@ -178,7 +178,14 @@ class Fanout:
         self._line.extendleft(reversed(held))
         self._waiting -= 1
         self._counters.dropped_broadcasts += 1
+        # One for all that is gone at the line's beginning: it grows with each message while it is full.
+        del self._losses[: bisect.bisect(self._losses, job.seq)]
         self.note_loss(job.seq)
+
+    def _lost(self, upto: int) -> int:
+        """The highest loss up to a sequence that is not told yet, or 0."""
+        count = bisect.bisect(self._losses, upto)
+        return self._losses[count - 1] if count else 0
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -243,14 +250,18 @@ class Fanout:
             return self._announced(job)
         # What one socket may leave of a round must fit into its client's buffer.
         most = min(ROUND_BYTES, self._links.settings.client_buffer_bytes)
-        taken, flows = take_round(self._line, self._channels, self._ring.epoch, most)
+        lost = self._lost(job.seq - 1)
+        ahead = next((loss for loss in self._losses if loss > lost), MAX_SEQUENCE)
+        taken, flows = take_round(self._line, self._channels, self._ring.epoch, most, ahead)
         self._waiting -= len(taken.messages)
         if flows:
-            loss = self._loss_before(taken)
+            # Told before anything newer comes: who resumes by one sequence for all its channels, as every
+            # EventSource does, would go on past a loss on a channel of which nothing newer has come.
+            head = self._loss_head(lost) if lost else None
             # To a client that was passed over, what it waits for must not be claimed by a position.
             rides = self._position_due and not any(link.withheld for link in self._links.behind)
             tail = self._position_tail() if rides else None
-            reached = add_parts(taken, flows, tail, loss)
+            reached = add_parts(taken, flows, tail, head)
             if tail is not None:
                 self._position_due = False
                 rest = [link for link in self._open_for_positions() if link not in reached]
@@ -272,29 +283,16 @@ class Fanout:
             self.announce(Announcement())
             self._position_due = False
 
-    def _loss_before(self, taken: Round) -> Control | None:
-        """Who is given the messages of a round is told first what was lost up to there.
-
-        Or it could lose its connection before the next position tells everyone, go on elsewhere from the
-        message that it saw last, and never hear of a loss on its other channels. It claims no sequence,
-        since some of them may have been passed over.
-        """
-        lost = self._untold(taken.messages[-1].seq)
-        if not lost:
-            return None
+    def _loss_head(self, lost: int) -> Control:
+        """Claims no sequence, and is told again with the next position: that one is for all."""
         frame = position_frame(0, lost)
         return lambda form: reframe(form, frame)
 
     def _position_tail(self) -> Control:
         """Made when a round begins: all before it has been written, and what it takes is not in the line."""
         seq = self.head()
-        # A hole further on must not hide a loss that this position covers: told now, and then again.
-        self._telling = self._untold(seq)
-        if self._telling:
-            if self._lost <= seq:
-                self._lost = self._lost_from = 0
-            else:
-                self._lost_from = seq + 1
+        self._telling = self._lost(seq)
+        del self._losses[: bisect.bisect(self._losses, seq)]
         frame = position_frame(seq, self._telling)
         return lambda form: reframe(form, frame, event_id(self._ring.epoch, seq))
 

@@ -85,11 +85,12 @@ class Joiner:
             self._loop.call_soon(self._enqueue, link)
         return extra.joining
 
-    def begin(self, link: Link, names: Iterable[str], seq: int) -> None:
-        """Names that a client has not had begin at a sequence."""
-        joining = self.hold(link)
+    def begin(self, link: Link, names: Iterable[str]) -> None:
+        """Names that a client has not had begin here; others may have other options now."""
+        joining, head = self.hold(link), self._fanout.head()
         for name in names:
-            joining.begin(self._ring, name, seq)
+            joining.begin(self._ring, name, head)
+        joining.give_whole(self._ring, link.options or {})
 
     def resume(self, link: Link, hads: dict[str, int]) -> dict[str, Missing | None]:
         """Gives a client what its names have above these sequences; returns what is missing of each.
@@ -99,7 +100,8 @@ class Joiner:
         joining, head = self.hold(link), self._fanout.head()
         found: dict[str, Missing | None] = {}
         for name, had in hads.items():
-            joining.begin_again(name, had, link.options or {})
+            joining.begin_again(name, had)
+        joining.give_whole(self._ring, link.options or {})
         for name, had in hads.items():
             joining.resumed[name] = head
             found[name] = missing = missing_of(self._ring, name, had, head)

@@ -13,10 +13,12 @@ from wsnode.channels import CONFLATE, is_pattern, matches, takers
 from wsnode.lookup import Wish, look_up
 from wsnode.message import Message
 from wsnode.passed import Passed
+from wsnode.protocol.envelope import MAX_SEQUENCE
 from wsnode.ring import Ring
 
 Missing = tuple[int, int]
 Item = Message | Passed
+_NEVER = MAX_SEQUENCE + 1
 
 
 @dataclass(slots=True)
@@ -51,7 +53,6 @@ class Joining:
         had: by name, the sequence up to which the client has it.
         cursor: all names were given up to it, where they have less, but for what is in `passed`.
         started: by name, the sequence at which it began; 0 where it was before.
-        fresh: the same of names that were subscribed to meanwhile, and not resumed.
         begun: when, by the monotonic clock.
         upto: the same as the cursor, once the plan is written.
         ahead: channels that were given further than the cursor is.
@@ -73,7 +74,6 @@ class Joining:
     begun: float
     upto: int = 0
     started: dict[str, int] = field(default_factory=dict)
-    fresh: dict[str, int] = field(default_factory=dict)
     ahead: dict[str, int] = field(default_factory=dict)
     behind: dict[str, int] = field(default_factory=dict)
     passed: dict[str, Passed] = field(default_factory=dict)
@@ -178,44 +178,47 @@ class Joining:
 
     # How it changes.
 
-    def begin(self, ring: Ring, name: str, seq: int) -> None:
-        """A name is subscribed to and begins at a sequence; what others give of its channels comes once."""
-        self._unplan()
-        if seq < max([self.cursor, *self.had.values(), *self.ahead.values()]):
-            wish = self._wish({})
-            for channel in [channel for channel in ring.channels() if matches(name, channel)]:
-                own = wish.of(channel)
-                since = min((self.fresh.get(other, 0) for other in takers(self.had, channel)), default=0)
-                if own is not None and own[0] > seq >= since:
-                    self.ahead[channel] = max(own[0], self.ahead.get(channel, 0))
-        self.fresh[name] = seq
-        self.had[name] = self.started[name] = seq
-        self.cursor = self.upto = min(self.cursor, seq)
+    def begin(self, ring: Ring, name: str, head: int) -> None:
+        """A name is subscribed to, and begins at the node's head.
 
-    def begin_again(self, name: str, seq: int, options: dict[str, int]) -> None:
+        Who went on from other nodes may have more of its channels by names that it has already.
+        """
+        self._unplan()
+        if head < max(self.had.values(), default=0):
+            wish = self._wish({})
+            for channel in ring.channels():
+                own = wish.of(channel) if matches(name, channel) else None
+                if own is not None and own[0] > head:
+                    self.ahead[channel] = max(own[0], self.ahead.get(channel, 0))
+        self.had[name] = self.started[name] = head
+
+    def begin_again(self, name: str, seq: int) -> None:
         """A name begins at a sequence, whatever was given of it before, by this name or by others."""
         self._unplan()
         self.had[name] = self.started[name] = seq
-        self.fresh.pop(name, None)
         self.cursor = self.upto = min(self.cursor, seq)
         for channel in self.ahead:
             if matches(name, channel):
                 self.ahead[channel] = min(self.ahead[channel], seq)
-        for channel, passed in list(self.passed.items()):
-            own = takers(self.had, channel)
-            if name not in own:
-                continue
-            if own == [name]:
-                del self.passed[channel]
-            elif seq < passed.message.seq and not all(options.get(other, 0) & CONFLATE for other in own):
-                # From now on it is to be given whole; the others were given less of it than of the rest.
-                del self.passed[channel]
-                self.behind[channel] = min(passed.first - 1, self.behind.get(channel, passed.first))
-        self._drop_behind()
         self.resumed.pop(name, None)
         self.missing.pop(name, None)
         # What it asked to have ahead of its time and gets in time now, comes once.
         self.newest = deque(message for message in self.newest if not self.will_give(message))
+
+    def give_whole(self, ring: Ring, options: dict[str, int]) -> None:
+        """Options changed: what was to be passed over is given whole where a name wants it so now.
+
+        Where the ring has all of it; else only the newest is left.
+        """
+        self._unplan()
+        self._let_go()
+        for channel, passed in list(self.passed.items()):
+            own = takers(self.had, channel)
+            if passed.first <= ring.floor or all(options.get(name, 0) & CONFLATE for name in own):
+                continue
+            del self.passed[channel]
+            self.behind[channel] = min(passed.first - 1, self.behind.get(channel, passed.first))
+            self.cursor = self.upto = min(self.cursor, self.behind[channel])
 
     def end(self, names: Iterable[str]) -> None:
         """Names are unsubscribed from."""
@@ -227,22 +230,18 @@ class Joining:
             self.missing.pop(name, None)
         for replay in self.replays:
             replay.names = tuple(name for name in replay.names if name not in gone)
-        self.passed = {
-            channel: passed
-            for channel, passed in self.passed.items()
-            if any(self.started[name] < passed.message.seq for name in takers(self.had, channel))
-        }
-        self._drop_behind()
-        self.ahead = {channel: seq for channel, seq in self.ahead.items() if takers(self.had, channel)}
+        self._let_go()
         self.newest = deque(message for message in self.newest if takers(self.had, message.channel))
 
-    def _drop_behind(self) -> None:
-        """Who was to be passed over messages of a channel is behind, and nobody whose name began later."""
-        self.behind = {
-            channel: seq
-            for channel, seq in self.behind.items()
-            if any(self.started[name] <= seq for name in takers(self.had, channel))
+    def _let_go(self) -> None:
+        """Forgets of channels what nobody is owed any more: whose names are gone, or began later."""
+        started = {
+            channel: min((self.started[name] for name in takers(self.had, channel)), default=_NEVER)
+            for channel in self.passed.keys() | self.behind.keys() | self.ahead.keys()
         }
+        self.passed = {c: passed for c, passed in self.passed.items() if started[c] < passed.message.seq}
+        self.behind = {c: seq for c, seq in self.behind.items() if started[c] <= seq}
+        self.ahead = {c: seq for c, seq in self.ahead.items() if started[c] < _NEVER}
 
     def _unplan(self) -> None:
         """Drops what is planned and not written yet: it is looked up again when it is due."""

@@ -10,6 +10,7 @@ from wsnode.channels import CONFLATE, DELTA, Channels
 from wsnode.conflation import pass_over
 from wsnode.link import Link
 from wsnode.message import Message
+from wsnode.protocol.envelope import MAX_SEQUENCE
 
 # A round must fit into a client's empty socket buffer, or joining frames would make clients slow.
 ROUND_BYTES = 49_152
@@ -93,11 +94,15 @@ class Flow:
 
 
 def take_round(
-    line: deque[Job], channels: Channels[Link], epoch: str, max_bytes: int = ROUND_BYTES
+    line: deque[Job],
+    channels: Channels[Link],
+    epoch: str,
+    max_bytes: int = ROUND_BYTES,
+    upto: int = MAX_SEQUENCE,
 ) -> tuple[Round, list[Flow]]:
     """Takes the next messages out of the line and encodes those that someone listens to, once each.
 
-    Stops before `max_bytes` are exceeded, but for a single message that is larger.
+    Stops before `max_bytes` are exceeded, but for a single message that is larger, and behind `upto`.
     Returns the round, still without parts, and what of it flows to whom.
     """
     taken = Round()
@@ -105,7 +110,7 @@ def take_round(
     size = 0
     while line and len(taken.messages) < ROUND_MESSAGES:
         message = line[0]
-        if not isinstance(message, Message):
+        if not isinstance(message, Message) or message.seq > upto:
             break
         channel = message.channel
         likely = message.size + _ENVELOPE_BYTES + len(channel)

@@ -13,7 +13,7 @@ from wsnode.link import CLOSING, DEFLATE, OPEN, Link
 from wsnode.links import Links
 from wsnode.protocol import answers, frames
 from wsnode.protocol.deflate import inflate
-from wsnode.protocol.forms import reframe
+from wsnode.protocol.forms import event_id, reframe
 from wsnode.protocol.messages import (
     ClientError,
     Replay,
@@ -55,16 +55,24 @@ class Sessions:
 
         `last_event_id` is from where an SSE client goes on; it counts before what the URL says.
         """
-        said = [self.hello()]
+        said = [reframe(link.form, self.hello())]
         if self.feed_lost:
-            said.append(answers.feed_frame(False))
+            said.append(reframe(link.form, answers.feed_frame(False)))
         try:
             message = parse_query(query) if query else None
             if message is not None:
-                said.append(self._subscribe(link, _going_on(message, last_event_id)))
+                message = _going_on(message, last_event_id)
+                acknowledged = self._subscribe(link, message)
+                # Who resumes keeps the id that it has until something newer has come.
+                here = "" if self._resumable(message.resume) else self._here(self._fanout.head())
+                said.append(reframe(link.form, acknowledged, here) if acknowledged else b"")
         except ClientError as error:
-            said.append(self._error(error))
-        return b"".join(reframe(link.form, frame) for frame in said if frame)
+            said.append(reframe(link.form, self._error(error)))
+        return b"".join(said)
+
+    def _here(self, seq: int) -> str:
+        """The id of an event that says where live begins: a place to go on from when nothing else comes."""
+        return event_id(self._ring.epoch, seq)
 
     def hello(self) -> bytes:
         """The frame that says where this node stands."""
@@ -82,7 +90,7 @@ class Sessions:
             # Who resumed since is given what its names have above that.
             reached = self._joiner.reached(link, self._fanout.head())
             acknowledged = answers.subscription_ack_frame(link.channels, len(link.channels), reached)
-            said += reframe(link.form, acknowledged)
+            said += reframe(link.form, acknowledged, self._here(reached))
         return said
 
     def read(self, link: Link, data: bytes) -> None:
@@ -183,34 +191,49 @@ class Sessions:
         if message.resume is not None or message.last or (link.extra is not None and link.extra.passed):
             self._joiner.hold(link)
         resume = message.resume if self._resumable(message.resume) else None
-        head = self._fanout.head()
-        seq = head if resume is not None else self._joiner.level(link)
         if link.state != OPEN:  # hastening found it gone, or too slow: a subscription would outlive it
             return b""
         held = link.extra is not None and link.extra.joining is not None
         # Whose earlier losses the acknowledgement would cover.
         mine = [own for own in link.channels if any(overlap(own, name) for name in names)]
-        lost = self._untold_of(link, mine)
+        head, lost, level = self._fanout.head(), self._untold_of(link, mine), self._joiner.level(link)
         options = CONFLATE * message.conflate | DELTA * message.delta
         self._channels.subscribe(link, names, options, held=held)
         if options & DELTA:
             # What came up to here it was not given, or not by this name: no patch can rest on it.
             link.with_extra().patched_after = head
-        outcome: dict[str, Any] | None = None
         if resume is not None:  # the newest is among what comes then, or the client has it
-            outcome = self._resume(link, resume, names)
-        elif held:
-            self._joiner.begin(link, [name for name in names if name not in known], seq)
-            if message.last:
-                self._joiner.last(link, names)
-        if message.resume is not None and outcome is None:
-            outcome = {name: {"recovered": False} for name in names}
-            self._counters.gaps_told += len(names)
-        if lost and len(known) == len(names) and outcome is None:
-            seq = 0  # the client's own earlier acknowledgements count
-        acknowledged = answers.subscription_ack_frame(names, len(link.channels), seq, outcome)
+            outcome: dict[str, Any] | None = self._resume(link, resume, names)
+            said = self._acknowledged(link, names, head, outcome)
+        else:
+            if held:
+                self._joiner.begin(link, [name for name in names if name not in known])
+                if message.last:
+                    self._joiner.last(link, names)
+            if lost and message.resume is None:
+                level = 0  # of what it has already: its earlier acknowledgements count
+            said = self._standing(link, message, known, level, head)
         # It claims no sequence, and tells of the loss.
-        return answers.position_frame(0, lost) + acknowledged if lost else acknowledged
+        return answers.position_frame(0, lost) + said if lost else said
+
+    def _standing(self, link: Link, message: Subscribe, known: set[str], level: int, head: int) -> bytes:
+        """The acknowledgement of what is not resumed: two where old names stand elsewhere than new ones."""
+        outcome: dict[str, Any] | None = None
+        if message.resume is not None:
+            outcome = {name: {"recovered": False} for name in message.channels}
+            self._counters.gaps_told += len(outcome)
+        old = tuple(name for name in message.channels if name in known)
+        new = tuple(name for name in message.channels if name not in known)
+        if not old or (new and level == head):
+            return self._acknowledged(link, message.channels, head, outcome)
+        said = self._acknowledged(link, old, level, outcome)
+        return said + self._acknowledged(link, new, head, outcome) if new else said
+
+    def _acknowledged(
+        self, link: Link, names: tuple[str, ...], seq: int, outcome: dict[str, Any] | None
+    ) -> bytes:
+        own = {name: outcome[name] for name in names} if outcome is not None else None
+        return answers.subscription_ack_frame(names, len(link.channels), seq, own)
 
     def _untold_of(self, link: Link, names: list[str]) -> int:
         """What was lost on names that a client has and that it was not told; it is about to be."""

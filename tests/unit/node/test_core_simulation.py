@@ -21,7 +21,7 @@ from wsnode.ring import Window
 
 CHANNELS = ["A.x", "A.y", "B.x", "C", "D.y.z"]
 NAMES = [*CHANNELS, "A.*", "B.*", "*.x", "*.y.z", "*"]
-LIVES = int(os.environ.get("CORE_LIVES", "150"))
+LIVES = int(os.environ.get("CORE_LIVES", "120"))
 STEPS = 150
 
 
@@ -77,7 +77,6 @@ class Life:
         self._rest()
         for client in self.clients:
             client.check()
-            assert not (self.calm and client.memory.told)
         for core in self.cores:
             self._check_nothing_left(core)
 
