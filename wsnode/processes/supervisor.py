@@ -135,6 +135,9 @@ class Supervisor:
             self._timer.cancel()
         if self._reserved is not None:
             self._reserved.close()
+
+    def close(self) -> None:
+        """Lets the shared memory go: nothing may be asked any more."""
         self.table.close()
 
     @property

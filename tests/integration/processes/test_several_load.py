@@ -130,3 +130,4 @@ async def test_a_process_whose_loop_does_not_turn_is_told_and_then_replaced(
         await supervisor.stop()
         node.stop()
         await admin.stop()
+        supervisor.close()
