@@ -210,8 +210,8 @@ class Sessions:
                 self._joiner.begin(link, [name for name in names if name not in known])
                 if message.last:
                     self._joiner.last(link, names)
-            if lost and message.resume is None:
-                level = 0  # of what it has already: its earlier acknowledgements count
+            if lost and len(known) == len(names) and message.resume is None:
+                level = 0  # the client's own earlier acknowledgements count
             said = self._standing(link, message, known, level, head)
         # It claims no sequence, and tells of the loss.
         return answers.position_frame(0, lost) + said if lost else said
