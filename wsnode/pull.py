@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from wsnode.natsclient import take_directly
+from wsnode.natsclient import subscribe_directly, unsubscribe_directly
 from wsnode.rates import TokenBucket
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
-    from nats.aio.msg import Msg
 
 _log = logging.getLogger(__name__)
 
@@ -137,10 +136,7 @@ class Pull:
 
     async def run(self) -> str:
         """Reads until something ends it: what `end` was given, or what the server said."""
-        subscription = await self._client.subscribe(
-            self._inbox, cb=self._nothing, pending_msgs_limit=0, pending_bytes_limit=0
-        )
-        take_directly(self._client, subscription, self._received)
+        subscription = await subscribe_directly(self._client, self._inbox, self._received)
         try:
             tick = time.monotonic() + HEARTBEAT_SECONDS
             while self._ended is None:
@@ -152,9 +148,7 @@ class Pull:
                     tick = time.monotonic() + HEARTBEAT_SECONDS
                     self._tick()
         finally:
-            take_directly(self._client, subscription, None)
-            if not self._client.is_closed:
-                await subscription.unsubscribe()
+            await unsubscribe_directly(self._client, subscription)
         return self._ended or "stopped"
 
     async def _sleep(self, seconds: float) -> None:
@@ -201,9 +195,6 @@ class Pull:
                 self.end(f"disconnected: {error}")
                 break
         return HEARTBEAT_SECONDS
-
-    async def _nothing(self, message: Msg) -> None:
-        """What the library would call; all is taken before."""
 
     def _received(self, subject: bytes, reply: bytes, data: bytes, header: bytes | None) -> bool:
         """What the server sent, once a message. True when it is time to let others work."""
