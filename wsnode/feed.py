@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _RETRY_AT_MOST_SECONDS = 1.0
 _STOP_AGAIN_SECONDS = 0.2
-_FORBIDDEN = "permissions violation"
+_FORBIDDEN, _TO_LISTEN = "permissions violation", "for subscription"
 
 
 class Reader(Protocol):
@@ -122,8 +122,8 @@ class Feed:
             except Exception as error:
                 # Whatever happens with the broker must not end the node; it is told and tried again.
                 state.say("broker", "no feed from NATS, trying again", error=phrase(error))
-                if isinstance(error, JetStreamError) and error.code == NOT_ENABLED:
-                    state.refused = error.description
+                if isinstance(error, JetStreamError) and error.code in NOT_ENABLED:
+                    state.refused = f"{error.description}; WS_FEED=core does without"
             state.lost_touch()
             await asyncio.sleep(state.retry_seconds * (0.5 + secrets.randbelow(1000) / 1000))
             state.retry_seconds = min(state.retry_seconds * 2, _RETRY_AT_MOST_SECONDS)
@@ -134,6 +134,8 @@ class Feed:
         self._state.say("client", "trouble with NATS", error=text)
         if _FORBIDDEN in text.lower():
             self._state.refused = text
+            if _TO_LISTEN in text.lower():  # perhaps one that was allowed before
+                self._reader.interrupt(text)
 
     def _disconnected(self) -> None:
         if not self._reader.interrupt("disconnected") and not self._state.stopping:

@@ -31,6 +31,7 @@ class RepublishedReader(StreamReader):
     """Takes a stream's messages as it republishes them, and from the stream what is missing."""
 
     _flow: Flow | None = None
+    _unfit: str | None = None  # why the stream is read by a consumer after all
 
     def interrupt(self, reason: str) -> bool:
         """Ends what is being read; False when nothing is."""
@@ -41,10 +42,9 @@ class RepublishedReader(StreamReader):
         return True
 
     async def _follow(self, client: Client, api: JetStreamApi, info: StreamInfo) -> str:
-        problem = republish_problem(info, self._state.settings)
-        if problem is not None:
-            self._state.say("republish", "the stream is read by a consumer of this node", problem=problem)
-            return await super()._follow(client, api, info)
+        self._unfit = republish_problem(info, self._state.settings)
+        if self._unfit is not None:
+            return await self._by_consumer(client, api, info, self._unfit)
         self._flow = flow = Flow(
             client,
             self._state,
@@ -53,7 +53,10 @@ class RepublishedReader(StreamReader):
             known=self._known,
         )
         try:
-            await flow.open()
+            refused = await flow.open()
+            if refused is not None:
+                self._flow = None
+                return await self._by_consumer(client, api, info, refused)
             while True:
                 reason = await self._consume(client, api)
                 if reason == _JOINED:
@@ -64,6 +67,11 @@ class RepublishedReader(StreamReader):
         finally:
             self._flow = None
             await flow.close()
+
+    async def _by_consumer(self, client: Client, api: JetStreamApi, info: StreamInfo, problem: str) -> str:
+        """Nothing is lost without the flow; but the server has more to do."""
+        self._state.say("republish", "the stream is read by a consumer of this node", problem=problem)
+        return await super()._follow(client, api, info)
 
     async def _stay(self, api: JetStreamApi, flow: Flow) -> str:
         """Takes what comes until something is missing, or something comes between."""
@@ -98,7 +106,7 @@ class RepublishedReader(StreamReader):
         problem = republish_problem(info, self._state.settings)
         if self._flow is not None and problem is not None:
             self._flow.end(problem)
-        elif self._flow is None and problem is None and self._pull is not None:
+        elif self._unfit is not None and problem is None and self._pull is not None:
             self._pull.end("the stream republishes now")
 
     def _republished(self, message: Republished) -> None:

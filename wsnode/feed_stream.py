@@ -147,6 +147,7 @@ class StreamReader:
             client,
             self._state.settings.js_stream_name,
             name,
+            on_open=self._opened,
             on_message=self._message,
             room=self._room,
             bucket=lambda: self._state.bucket,
@@ -158,9 +159,8 @@ class StreamReader:
             proof = self._last_ts_ms is not None
             waiting = await api.create_consumer(name, self._ring.position + (not proof))
             self._state.lag = waiting
+            self._state.refused = None
             pull.catching_up = True
-            if not waiting and self._ring.position >= self._target:
-                self._all_read(pull)
             checking = asyncio.create_task(self._watch(api, name, pull))
             reason = await pull.run()
             if not client.is_closed:  # it would go by itself, this is only sooner
@@ -171,6 +171,15 @@ class StreamReader:
             self._pull = None
             if checking is not None:
                 checking.cancel()
+
+    def _opened(self) -> None:
+        """The broker has been asked for messages. What it forbids it has said by now, and never again."""
+        state, pull = self._state, self._pull
+        assert pull is not None
+        if state.refused is not None:
+            pull.end(state.refused)
+        elif pull.catching_up and not state.lag and self._ring.position >= self._target:
+            self._all_read(pull)
 
     async def _watch(self, api: JetStreamApi, name: str, pull: Pull) -> None:
         """The last of what waited may have aged out meanwhile: then no message says that all is read.

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
 STREAM_NOT_FOUND = 10059
-NOT_ENABLED = 503
-_NOT_ENABLED_TEXT = "JetStream is not enabled here (nats-server -js); WS_FEED=core does without"
+_NOT_ENABLED = 503
+NOT_ENABLED = frozenset({_NOT_ENABLED, 10039, 10076})
+"""What says that there is no JetStream: nobody answers, the account has none, the server has none."""
 REQUEST_TIMEOUT_SECONDS = 3.0
 INACTIVE_SECONDS = 5.0
 """An orphaned consumer, whose node is gone, is deleted by the server after this time."""
@@ -107,7 +108,7 @@ class JetStreamApi:
                 f"$JS.API.{what}", orjson.dumps(body) if body else b"", timeout=REQUEST_TIMEOUT_SECONDS
             )
         except NoRespondersError as silent:
-            raise JetStreamError(what, NOT_ENABLED, _NOT_ENABLED_TEXT) from silent
+            raise JetStreamError(what, _NOT_ENABLED, "JetStream is not enabled (nats-server -js)") from silent
         answer: dict[str, Any] = orjson.loads(message.data)
         if error := answer.get("error"):
             code = int(error.get("err_code", error.get("code", 0)))

@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 PULL_MESSAGES = 500
 PULL_BYTES = 1 << 20
 _EXPIRES_SECONDS = 30.0
+_ANSWER_SECONDS = 3
 HEARTBEAT_SECONDS = 1.0
 # Ticks of a second without a heartbeat after which the consumer counts as lost. Counted by the
 # loop's own ticks, not by the clock: a loop that was busy must not take its own lateness for silence.
@@ -98,6 +99,7 @@ class Pull:
     """One consumer, read until something interrupts it.
 
     Args:
+        on_open: called when the broker has the first requests, and was free to refuse them.
         on_message: takes each message, in order.
         room: how many more messages can be taken, which counts while catching up.
         bucket: WS_MAX_NATS_RATE.
@@ -109,6 +111,7 @@ class Pull:
         stream: str,
         consumer: str,
         *,
+        on_open: Callable[[], None],
         on_message: Callable[[Received], None],
         room: Callable[[], int],
         bucket: Callable[[], TokenBucket],
@@ -117,7 +120,8 @@ class Pull:
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._inbox_bytes = self._inbox.encode()
-        self._on_message, self._room, self._bucket = on_message, room, bucket
+        self._on_open, self._on_message = on_open, on_message
+        self._room, self._bucket = room, bucket
         self._outstanding = 0
         self._expected = 1
         self._silent = 0
@@ -138,6 +142,9 @@ class Pull:
         """Reads until something ends it: what `end` was given, or what the server said."""
         subscription = await subscribe_directly(self._client, self._inbox, self._received)
         try:
+            await self._top_up()
+            await self._client.flush(_ANSWER_SECONDS)
+            self._on_open()
             tick = time.monotonic() + HEARTBEAT_SECONDS
             while self._ended is None:
                 wait = await self._top_up()

@@ -101,11 +101,13 @@ class Flow:
         self.newest = 0
         self.ended: str | None = None
 
-    async def open(self) -> None:
-        """Begins to listen. Afterwards the server sends all that is stored from now on."""
+    async def open(self) -> str | None:
+        """Begins to listen: from now on the server sends all that is stored. Or says why it does not."""
+        self._state.refused = None
         subject = self._state.settings.republish_subject
         self._subscription = await subscribe_directly(self._client, subject, self._received)
         await self._client.flush(ANSWER_SECONDS)
+        return self._state.refused
 
     async def close(self) -> None:
         """Listens no more."""

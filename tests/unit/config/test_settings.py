@@ -157,8 +157,8 @@ def test_what_is_no_usable_number_is_refused_by_name(field: str, text: str) -> N
         ),
         (
             {"WS_REPUBLISH_SUBJECT": "odin.>"},
-            "WS_REPUBLISH_SUBJECT (odin.>) must not overlap JS_STREAM_SUBJECTS (odin.token.>): messages would "
-            "go in a circle",
+            "WS_REPUBLISH_SUBJECT (odin.>) must not overlap JS_STREAM_SUBJECTS (odin.token.>): "
+            "messages would go in a circle",
         ),
         (
             {"WS_REPUBLISH_SUBJECT": "odin.token.live.>"},
