@@ -53,6 +53,12 @@ class AdminServer:
         await web.TCPSite(self._runner, host or None, port, backlog=128).start()
         self.port = self._runner.addresses[0][1]
 
+    def listening_problem(self, error: OSError) -> str:
+        """What to say of an address that can't be bound: this port's, or the clients' when this one could."""
+        settings = self._view.settings
+        name, address = ("WS_ADDR", settings.addr) if self.port else ("WS_ADMIN_ADDR", settings.admin_addr)
+        return f"{name}={address!r}: {error.strerror or error}"
+
     async def stop(self) -> None:
         """Stops listening and ends open requests after at most a second."""
         await self._runner.cleanup()
@@ -84,7 +90,10 @@ class _Admin:
         self._exposition = metrics.Exposition(view)
 
     async def livez(self, request: web.Request) -> web.Response:
-        return _json({"alive": True})
+        stuck = self._view.stuck_processes
+        if not stuck:
+            return _json({"alive": True})
+        return _json({"alive": False, "stuck_processes": list(stuck)}, status=503)
 
     async def readyz(self, request: web.Request) -> web.Response:
         if self._view.ready:

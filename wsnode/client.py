@@ -176,7 +176,7 @@ class Client:
         while True:
             try:
                 connection = await self._open()
-            except (OSError, TimeoutError, InvalidHandshake) as exc:
+            except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as exc:
                 gone = self._not_opened(exc)
             else:
                 try:
@@ -273,6 +273,8 @@ class Client:
             retry_after = retry_after_seconds(exc.response.headers.get("Retry-After"))
         elif isinstance(exc, TimeoutError):
             why = f"no answer within {self._open_timeout:g} s"
+        elif isinstance(exc, ConnectionClosed):
+            why = "connection lost before it was open"
         else:
             why = getattr(exc, "strerror", None) or str(exc)
         return Disconnected(why, None, self._delay(retry_after))

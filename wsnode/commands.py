@@ -16,7 +16,7 @@ from wsnode import early_signals
 from wsnode.terminal import leave, load_or_leave, table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
     from wsnode.config.sources import Loaded
 
@@ -93,7 +93,7 @@ def serve(
     early_signals.add_cleanup(nats.stop)
     try:
         nats.spawn()
-        importlib.import_module("wsnode.server")  # while the broker starts
+        importlib.import_module("wsnode.admin")  # while the broker starts
         environ["NATS_URL"] = nats.wait()
         hint = f"NATS_URL={nats.url} wsnode pub"
         logger.info("embedded nats-server runs", extra=logs.fields(url=nats.url, publish=hint))
@@ -112,9 +112,11 @@ def config(
 ) -> None:
     """Print all settings in force: value, where it comes from, and whether it changes live."""
     from wsnode.config import LIVE_FIELDS, Settings, env_name
-    from wsnode.config.sources import masked_env
+    from wsnode.config.sources import masked_env, suspicious_names
 
     loaded = load_or_leave(os.environ)
+    for name, meant in suspicious_names(os.environ).items():
+        typer.echo(f"wsnode: {name} is no setting and has no effect (meant: {meant}?)", err=True)
     values = masked_env(loaded.settings)
     if output == "env":
         typer.echo("\n".join(f"{name}={value}" for name, value in values.items()))
@@ -156,14 +158,25 @@ def metrics(
         typer.echo(table(rows))
 
 
-def _run_node(environ: Mapping[str, str], loaded: Loaded) -> int:
-    from wsnode.server import serve as serve_node
+def _serving(environ: Mapping[str, str], loaded: Loaded) -> Coroutine[Any, Any, int]:
+    """The node to run; what it does without is not imported."""
+    processes = loaded.settings.process_count(len(os.sched_getaffinity(0)))
+    if processes > 1:
+        from wsnode.processes.serving import serve as serve_with_workers
 
+        return serve_with_workers(loaded, environ, processes)
+    from wsnode.server import serve as serve_alone
+
+    return serve_alone(loaded, environ)
+
+
+def _run_node(environ: Mapping[str, str], loaded: Loaded) -> int:
+    serving = _serving(environ, loaded)
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(serve_node(loaded, environ))
-    return uvloop.run(serve_node(loaded, environ))
+        return asyncio.run(serving)
+    return uvloop.run(serving)
 
 
 def _warn_of_misspelt(environ: Mapping[str, str]) -> None:

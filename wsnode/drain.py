@@ -11,6 +11,7 @@ import asyncio
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -143,9 +144,23 @@ class Drain:
             needed = max(0, self._total() - target)
             self._shed = _Shed(shed_id, target, rate, needed if closes is None else min(needed, closes))
             self._begin()
-        shed = self._shed
-        left = min(shed.left, max(0, self._total() - shed.target))
-        return ShedStatus(shed.id, shed.target, left, shed.rate)
+        return ShedStatus(self._shed.id, self._shed.target, self.shed_left, self._shed.rate)
+
+    @property
+    def shed_id(self) -> str:
+        """Of the last shed, empty before the first and after a drain."""
+        return self._shed.id if self._shed is not None else ""
+
+    @property
+    def shed_left(self) -> int:
+        """Closes that the shed under way still has to do."""
+        if self._shed is None:
+            return 0
+        return min(self._shed.left, max(0, self._total() - self._shed.target))
+
+    def ages(self) -> Counter[int]:
+        """The second of the monotonic clock -> how many of the open clients came in it."""
+        return Counter(link.opened for link in self._links.open_links())
 
     def stop(self) -> None:
         """Ends the pacing; nothing is closed any more."""

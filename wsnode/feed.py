@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wsnode.broker import connected, phrase
 from wsnode.config import Settings
+from wsnode.config.sources import mask_addresses
 from wsnode.counters import Counters
 from wsnode.feed_core import CoreReader
 from wsnode.feed_republished import RepublishedReader
@@ -80,6 +81,7 @@ class Feed:
             kind = RepublishedReader if settings.republish_subject else StreamReader
             self._reader = kind(state, ring, counters, sorter, on_restart=on_restart, room=room)
         self._task: asyncio.Task[None] | None = None
+        self._cause: Exception | None = None  # what the library met last, on this try
 
     @property
     def status(self) -> FeedStatus:
@@ -115,12 +117,16 @@ class Feed:
     async def _run(self) -> None:
         state = self._state
         while not state.stopping:
+            self._cause = None
             try:
                 async with connected(state.settings, self._trouble, self._disconnected) as client:
                     state.refused = None
                     await self._reader.read(client)
             except Exception as error:
                 # Whatever happens with the broker must not end the node; it is told and tried again.
+                # In the end the library says only that no server is left; the cause came before.
+                cause = phrase(self._cause or error)
+                state.trouble = f"{mask_addresses(state.settings.nats_url)}: {cause}"
                 state.say("broker", "no feed from NATS, trying again", error=phrase(error))
                 if isinstance(error, JetStreamError) and error.code in NOT_ENABLED:
                     state.refused = f"{error.description}; WS_FEED=core does without"
@@ -130,7 +136,7 @@ class Feed:
 
     def _trouble(self, error: Exception) -> None:
         """What the library met. What is forbidden is not answered: nothing else would say it."""
-        text = phrase(error)
+        self._cause, text = error, phrase(error)
         self._state.say("client", "trouble with NATS", error=text)
         if _FORBIDDEN in text.lower():
             self._state.refused = text

@@ -25,7 +25,7 @@ class FeedState:
         bucket: WS_MAX_NATS_RATE.
         unpaused: set while reading is wanted.
         stopping: reading ends for good.
-        connected, seeded, lag, epoch, problem, limits: see `view.FeedStatus`.
+        connected, seeded, lag, epoch, problem, trouble, limits: see `view.FeedStatus`.
         refused: what the broker did not let the node do since it connected.
         retry_seconds: how long to wait before the next try.
         say: a warning at a bounded rate.
@@ -41,6 +41,7 @@ class FeedState:
         self.lag = 0
         self.epoch = ""
         self.problem: str | None = None
+        self.trouble: str | None = None
         self.refused: str | None = None
         self.limits: StreamLimits | None = None
         self.retry_seconds = RETRY_SECONDS
@@ -60,6 +61,7 @@ class FeedState:
             epoch=self.epoch,
             oldest=self._ring.oldest,
             problem=self.problem or (None if self.connected else self.refused),
+            trouble=self.trouble,
             stream=self.limits,
         )
 
@@ -72,6 +74,7 @@ class FeedState:
     def caught_up(self) -> None:
         """All that waited was read, and more can come."""
         self.connected = self.seeded = True
+        self.trouble = None
         self.retry_seconds = RETRY_SECONDS  # not merely let in: a broker may do that and have no stream
         if not self._told:
             self._told = True

@@ -19,7 +19,6 @@ from collections.abc import Callable
 
 from wsnode.admission import Reason, retry_after_seconds
 from wsnode.config import Settings
-from wsnode.config.quantities import split_address
 from wsnode.counters import Counters
 from wsnode.link import DEFLATE, OPEN, SSE, Link
 from wsnode.links import Links
@@ -40,7 +39,6 @@ from wsnode.rates import spaced
 
 BACKLOG = 4096
 HANDSHAKES_A_TURN = 64
-SEND_BUFFER_BYTES = 65_536
 _REST_SECONDS = 0.1
 _DESCRIPTORS_FOR_OTHERS = 32  # below what admission keeps: reached only by those that never ask
 _OUT_OF_SOMETHING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -51,31 +49,6 @@ _RETRY_MS = (1_000, 10_000)
 _CORS = "Access-Control-Allow-Origin"
 
 _log = logging.getLogger(__name__)
-
-
-def open_listener(address: str, *, shared: bool = False) -> socket.socket:
-    """The client port, listening. What clients' sockets inherit is set here, once.
-
-    `shared` lets several processes listen, each with a queue of its own (SO_REUSEPORT).
-
-    Raises:
-        OSError: the port is taken, or the address is not this machine's.
-    """
-    host, port = split_address(address)
-    if host:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
-    else:
-        dual = socket.has_dualstack_ipv6()
-        family = socket.AF_INET6 if dual else socket.AF_INET
-        listener = socket.create_server(
-            ("", port), family=family, backlog=BACKLOG, reuse_port=shared, dualstack_ipv6=dual
-        )
-    listener.setblocking(False)
-    # Unset, the kernel would hold up to 4 MB for a client that does not read.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
 
 
 class Intake:
@@ -117,8 +90,13 @@ class Intake:
         return self._links.settings
 
     def start(self) -> None:
-        """From now on sockets are accepted."""
+        """From now on the port listens and sockets are accepted.
+
+        Raises:
+            OSError: somebody else listens there.
+        """
         self._rest = None
+        self._listener.listen(BACKLOG)
         self._loop.add_reader(self._listener.fileno(), self._accept)
 
     def stop(self) -> None:

@@ -6,6 +6,7 @@ its own, and hands out its figures as one value at a time.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -21,15 +22,17 @@ import typer
 
 from wsnode.load_engine import Engine
 from wsnode.load_figures import Snapshot
-from wsnode.load_options import LoadError, LoadOptions, expand_channels, seconds_of
+from wsnode.load_options import LoadError, LoadOptions, expand_channels, seconds_of, span_of
 from wsnode.load_report import progress_line, summary
 
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 15.0
+_SETTLE_SECONDS = 35.0  # above the longest wait before a reconnect
 
 
 class _Runner(Protocol):
     def ramp(self, connections: int, rate: float | None) -> None: ...
+    def calm(self) -> None: ...
     def snapshot(self) -> Snapshot: ...
     def stop(self) -> Snapshot: ...
 
@@ -58,6 +61,10 @@ class LoadClient:
         Raises LoadError.
         """
         self._running().ramp(connections, rate)
+
+    def calm(self) -> None:
+        """Cut no more connections (`churn`). Raises LoadError."""
+        self._running().calm()
 
     def snapshot(self) -> Snapshot:
         """The figures now. Raises LoadError when the run has broken down."""
@@ -110,6 +117,9 @@ class _InThread:
     def ramp(self, connections: int, rate: float | None) -> None:
         self._engine.ramp(connections, rate)
 
+    def calm(self) -> None:
+        self._engine.calm()
+
     def snapshot(self) -> Snapshot:
         return self._last or self._engine.snapshot()
 
@@ -143,6 +153,9 @@ class _InProcess:
 
     def ramp(self, connections: int, rate: float | None) -> None:
         self._ask({"verb": "ramp", "connections": connections, "rate": rate})
+
+    def calm(self) -> None:
+        self._ask({"verb": "calm"})
 
     def snapshot(self) -> Snapshot:
         return self._last or Snapshot.from_dict(self._ask({"verb": "snapshot"}))
@@ -187,7 +200,11 @@ def load_command(
     rate: Annotated[float, typer.Option("-r", "--rate", help="new connections a second")] = 500.0,
     hold: Annotated[
         str | None,
-        typer.Option(help="time to stay once all are open or the ramp is over, as 30s; else until Ctrl-C"),
+        typer.Option(
+            "--hold",
+            "--duration",
+            help="time to stay once all are open or the ramp is over, as 30s; else until Ctrl-C",
+        ),
     ] = None,
     channels: Annotated[
         str, typer.Option(help="comma-separated; S{0..99}.trade stands for a hundred")
@@ -198,6 +215,12 @@ def load_command(
     check: Annotated[
         bool, typer.Option("--check", help="verify seq and prev of every message; exit 1 when any is wrong")
     ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="go on where the last connection ended, with what was missed")
+    ] = False,
+    churn: Annotated[
+        str | None, typer.Option(help="cut each client at random after such a time, as 5-15s, and resume")
+    ] = None,
     mark: Annotated[
         str, typer.Option(help="comma-separated counts of open connections whose crossing is timed")
     ] = "",
@@ -215,6 +238,8 @@ def load_command(
             expand_channels(channels),
             channels_each,
             check=check,
+            resume=resume or churn is not None,
+            churn=None if churn is None else span_of("churn", churn),
             open_timeout=open_timeout,
             reconnect=reconnect,
             heartbeat=heartbeat,
@@ -265,6 +290,8 @@ def _watch(client: LoadClient, hold: float | None) -> Snapshot:
                 until = now + hold
             if until is not None and now >= until:
                 break
+        if client.options.churn is not None:
+            _settle(client)
     finally:
         if end == "\r":
             sys.stderr.write("\n")
@@ -272,3 +299,10 @@ def _watch(client: LoadClient, hold: float | None) -> Snapshot:
         for number, handler in before.items():
             signal.signal(number, handler)
     return last
+
+
+def _settle(client: LoadClient) -> None:
+    """Nobody is cut any more: all come back and have what others have, or the figures show who has not."""
+    client.calm()
+    with contextlib.suppress(TimeoutError):
+        client.wait_for(lambda shot: shot.subscribed >= shot.wanted and not shot.behind, _SETTLE_SECONDS)

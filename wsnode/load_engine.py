@@ -42,7 +42,13 @@ class Engine:
         self.figures = Figures(options.marks)
         self.table = ClientTable(len(options.channels), options.channels_each)
         self.reader = Reader(
-            options.channels, options.check, self.table, self.figures, self._send, self._gone
+            options.channels,
+            options.check,
+            self.table,
+            self.figures,
+            self._send,
+            self._gone,
+            resumes=options.resume,
         )
         self._limits(options.connections)
         self._sockets = Sockets(options.target.host, options.target.port, self.table)
@@ -51,6 +57,10 @@ class Engine:
         self._retries: list[tuple[float, int, int]] = []
         """Due time, client, generation: void when the client's generation has moved on. So are deadlines."""
         self._deadlines: deque[tuple[float, int, int]] = deque()
+        self._cuts: list[tuple[float, int, int]] = []
+        """Due time, client, which of its connections."""
+        self.churn = options.churn
+        """As in the options, until `calm`."""
         self._started = 0
         self._budget = 1.0
         self._last_turn = self._began = self._next_second = time.monotonic()
@@ -67,6 +77,10 @@ class Engine:
         if rate is not None:
             self.rate = rate
         self.target = connections
+
+    def calm(self) -> None:
+        """Cut no more connections."""
+        self.churn = None
 
     def stop(self) -> None:
         """Ask the loop to close all politely and end."""
@@ -85,6 +99,8 @@ class Engine:
             reordered=ledger.reordered,
             unasked=ledger.unasked,
             missed_while_away=ledger.missed_while_away,
+            told=ledger.told,
+            behind=self.reader.behind() if self.options.check else 0,
             error=self.error,
         )
 
@@ -93,7 +109,7 @@ class Engine:
         try:
             while not self._stopping:
                 self._turn(time.monotonic())
-                busy = self._started != self.target or self._opener or self._retries
+                busy = self._started != self.target or self._opener or self._retries or self._cuts
                 for client, fd in self._sockets.poll(_BUSY_WAIT if busy else _IDLE_WAIT):
                     self._event(client, fd)
             self._farewell(range(self._started))
@@ -133,6 +149,10 @@ class Engine:
             _, client, generation = self._deadlines.popleft()
             if self.table.generation[client] == generation:
                 self._expired(client)
+        while self._cuts and self._cuts[0][0] <= now:
+            _, client, opens = heapq.heappop(self._cuts)
+            if self.churn is not None and self.table.opens[client] == opens:
+                self._cut(client)
         if self.options.heartbeat and self._started:
             self._heartbeats(elapsed)
         if now >= self._next_second:
@@ -213,13 +233,26 @@ class Engine:
         table.seen[client] = self.reader.tick
         self.figures.connect.add((now - outcome.began) * 1000)
         self.figures.opened()
-        self.figures.reconnects += table.opened_before[client]
-        table.opened_before[client] = 1
+        self.figures.reconnects += table.opens[client] > 0
+        table.opens[client] += 1
+        table.asked[client] = now
+        if self.churn is not None:
+            heapq.heappush(self._cuts, (now + self._rng.uniform(*self.churn), client, table.opens[client]))
         self._deadline(client, now)  # the acknowledgement has its own
-        names = [self.options.channels[number] for number in table.channels_of(client)]
-        self._send(client, text_frame(subscribe_message(names)))
+        self._send(client, text_frame(self._subscribe(client)))
         if outcome.rest and table.fd[client] >= 0:
             self.reader.take(client, outcome.rest)
+
+    def _subscribe(self, client: int) -> bytes:
+        table = self.table
+        names = [self.options.channels[number] for number in table.channels_of(client)]
+        points = table.go_on(client) if self.options.resume else None
+        if points is None:
+            return subscribe_message(names)
+        seq = max(points)
+        own = {name: point for name, point in zip(names, points, strict=True) if point != seq}
+        resume = {"epoch": self.reader.epoch_of(client), "seq": seq, **({"channels": own} if own else {})}
+        return subscribe_message(names, resume)
 
     def _expired(self, client: int) -> None:
         state = self.table.state[client]
@@ -259,6 +292,14 @@ class Engine:
         self._release(client)
         after = after_seconds(told, reason)
         self._again(client, self._jitter(client) if after is None else after)
+
+    def _cut(self, client: int) -> None:
+        """As a network does: no goodbye, and the client comes back as after any lost connection."""
+        if self.table.fd[client] >= 0:
+            count(self.figures.closes, "cut")
+            self.table.attempt[client] = 0
+            self._release(client)
+            self._again(client, self._jitter(client))
 
     def _jitter(self, client: int, retry_after: float = 0.0) -> float:
         attempt = self.table.attempt[client] = min(self.table.attempt[client] + 1, _MOST_ATTEMPTS_COUNTED)

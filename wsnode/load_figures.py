@@ -55,9 +55,12 @@ class Histogram:
 class Snapshot:
     """All figures at one moment. Times are seconds since the epoch, latencies milliseconds.
 
-    `lost`, `doubled`, `reordered` and `unasked` are judged on live connections and only in checking
-    mode; `lost` counts ranges with at least one message missing. `missed_while_away` counts ranges
-    missed between a close and the reconnect: the client did not resume.
+    `lost`, `doubled`, `reordered` and `unasked` are judged only in checking mode; `lost` counts ranges
+    with at least one message missing. `missed_while_away` counts ranges missed between a close and the
+    reconnect by clients that do not resume. Of those that do: `resumed` counts resumes, `told` ranges
+    that a node said to be missing, `unrecovered` resumes of which a node knew nothing, and the figures
+    of `catch_up_ms` are from subscribe to caught up. `behind` counts the subscribed clients' channels of
+    which others have had something newer already. Replays do not count in `latency_ms`.
     """
 
     wanted: int = 0
@@ -87,6 +90,11 @@ class Snapshot:
     reordered: int = 0
     unasked: int = 0
     missed_while_away: int = 0
+    resumed: int = 0
+    told: int = 0
+    unrecovered: int = 0
+    behind: int = 0
+    catch_up_ms: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     nodes: dict[str, dict[str, float]] = field(default_factory=dict)
     marks: dict[str, float] = field(default_factory=dict)
@@ -125,6 +133,9 @@ class Figures:
         self.errors: dict[str, int] = {}
         self.connect = Histogram(0.5, 60_000)
         self.latency = Histogram(1.0, 60_000)
+        self.catch_up = Histogram(1.0, 60_000)
+        self.resumed = 0
+        self.unrecovered = 0
         self.messages = 0
         self.deliveries = 0
         self.bytes_in = 0
@@ -186,6 +197,9 @@ class Figures:
             errors=dict(self.errors),
             connect_ms=self.connect.percentiles(50, 90, 99),
             latency_ms=self.latency.percentiles(50, 99, 99.9),
+            catch_up_ms=self.catch_up.percentiles(50, 99),
+            resumed=self.resumed,
+            unrecovered=self.unrecovered,
             messages=self.messages,
             deliveries=self.deliveries,
             messages_per_second=round(messages_rate, 1),

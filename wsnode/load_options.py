@@ -91,6 +91,14 @@ def seconds_of(name: str, text: str) -> float:
         raise LoadError(f"{name} {text!r}: {exc}") from exc
 
 
+def span_of(name: str, text: str) -> tuple[float, float]:
+    """Two times as `5-15s` or `500ms-2s`, in seconds; one alone stands for both. Raises LoadError."""
+    low, dash, high = text.partition("-")
+    if dash and low.strip().replace(".", "", 1).isdigit():  # the unit stands behind the second
+        low += high.strip().lstrip("0123456789.")
+    return seconds_of(name, low), seconds_of(name, high if dash else low)
+
+
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
     """One load run. Raises LoadError when a value is out of bounds."""
@@ -108,6 +116,10 @@ class LoadOptions:
     """Seconds for each of: connect with handshake, then the acknowledgement."""
     reconnect: bool = True
     """Come back after a close or a failed open."""
+    resume: bool = False
+    """Go on where the last connection ended, instead of with what is live."""
+    churn: tuple[float, float] | None = None
+    """Cut each connection at random after so many seconds, between these two; None cuts none."""
     retry_longest: float = LONGEST_SECONDS
     """Upper bound of the jitter after a failed open, in seconds."""
     heartbeat: float = 0.0
@@ -125,6 +137,9 @@ class LoadOptions:
         _within("longest retry delay", self.retry_longest, 0.01, 3600)
         _within("heartbeat", self.heartbeat, 0, 86_400)
         _within("silence", self.silence, 0, 86_400)
+        if self.churn is not None:
+            _within("churn", self.churn[0], 0.01, 86_400)
+            _within("churn", self.churn[1], self.churn[0], 86_400)
         if not self.channels:
             raise LoadError("channels: at least one is needed")
         _within("channels each", self.channels_each, 1, len(self.channels))

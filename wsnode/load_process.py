@@ -1,6 +1,6 @@
 """The load client in a process of its own: JSON lines on standard input and output.
 
-Requests: `start` with options, `ramp`, `snapshot`, `stop`; each is answered by one line with `result`
+Requests: `start` with options, `ramp`, `calm`, `snapshot`, `stop`; each is answered by one line with `result`
 or `error`. The end of the input is a stop, so that nothing outlives its caller.
 """
 
@@ -51,6 +51,8 @@ def _answer(client: LoadClient | None, request: dict[str, Any]) -> dict[str, Any
         raise LoadError("not started")
     if request["verb"] == "ramp":
         client.ramp(request["connections"], request["rate"])
+    elif request["verb"] == "calm":
+        client.calm()
     elif request["verb"] == "snapshot":
         return client.snapshot().to_dict()
     elif request["verb"] == "stop":

@@ -25,6 +25,8 @@ def progress_line(shot: Snapshot) -> str:
         parts.append(f"lost {shot.lost}")
         if shot.broken > shot.lost:
             parts.append(f"other faults {shot.broken - shot.lost}")
+    if shot.resumed:
+        parts.append(f"{shot.resumed} resumes, told {shot.told}")
     if shot.missed_while_away:
         parts.append(f"missed while away {shot.missed_while_away}")
     nodes = [f"{name} {int(node['open'])}" for name, node in sorted(shot.nodes.items()) if node["open"]]
@@ -55,7 +57,15 @@ def summary(shot: Snapshot) -> str:
             f"lost {shot.lost}, doubled {shot.doubled}, reordered {shot.reordered}, unasked {shot.unasked}"
         )
         rows.append(("check", ("OK: " if not shot.broken else "BROKEN: ") + faults))
-        rows.append(("missed while away", f"{shot.missed_while_away} (between a close and the reconnect)"))
+        if not shot.resumed:
+            rows.append(
+                ("missed while away", f"{shot.missed_while_away} (between a close and the reconnect)")
+            )
+        rows.append(("behind", f"{shot.behind} (have not yet what others had)"))
+    if shot.resumed or shot.unrecovered:
+        told = f"{shot.told} ranges told as missing, {shot.unrecovered} not recovered"
+        rows.append(("resumes", f"{shot.resumed:,}, {told}"))
+        rows.append(("caught up", _percentiles(shot.catch_up_ms)))
     for name, node in sorted(shot.nodes.items()):
         rows.append((f"node {name}", f"{int(node['open'])} open, first seen {_clock(node['first_seen'])}"))
     for mark, when in sorted(shot.marks.items(), key=lambda item: int(item[0])):

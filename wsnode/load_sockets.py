@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import select
 import socket
+import threading
 import time
 from array import array
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from wsnode.load_table import ClientTable
 
 READ_BYTES = 32_768
 _EVENTS = 1024
-_RESOLVED_SECONDS = 5.0  # for which an address is good for new connections
+_LOOKUP_SECONDS = 1.0  # at least, between two looks at what a name means
 
 _REASONS = {
     errno.ECONNREFUSED: "refused",
@@ -41,6 +43,38 @@ class Wrote(Enum):
     BROKEN = "broken"
 
 
+class Place:
+    """Where a host's name leads: looked up at once, and again when connections ended.
+
+    Raises:
+        LoadError: nobody knows the name.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._found = _resolve(host, port)
+        self._again_at = 0.0
+
+    @property
+    def address(self) -> tuple[socket.AddressFamily, tuple[object, ...]]:
+        return self._found
+
+    def look_again(self) -> None:
+        """A Service that was deleted and made again has another address under its name.
+
+        In a thread, since a resolver may take seconds to answer; what it finds is for later tries.
+        """
+        now = time.monotonic()
+        if now >= self._again_at:
+            self._again_at = math.inf  # until this look is over
+            threading.Thread(target=self._look, name="look a name up", daemon=True).start()
+
+    def _look(self) -> None:
+        with contextlib.suppress(LoadError):  # no answer now: the one known may still be right
+            self._found = _resolve(self._host, self._port)
+        self._again_at = time.monotonic() + _LOOKUP_SECONDS
+
+
 class Sockets:
     """The descriptors of a table's clients towards one address.
 
@@ -49,9 +83,8 @@ class Sockets:
     """
 
     def __init__(self, host: str, port: int, table: ClientTable) -> None:
-        self._host, self._port = host, port
-        self._family, self._address = _resolve(host, port)
-        self._resolve_again_at = time.monotonic() + _RESOLVED_SECONDS
+        self._place = Place(host, port)
+        self._some_ended = False
         self._table = table
         self._owner = array("i")
         """Client of each descriptor, -1 for none."""
@@ -59,14 +92,18 @@ class Sockets:
 
     def connect(self, client: int) -> str | None:
         """Begin to connect; a reason when it failed at once. Raises nothing."""
-        self._look_again()
+        if self._some_ended:
+            self._some_ended = False
+            self._place.look_again()
+        family, address = self._place.address
         try:
-            sock = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         except OSError as exc:
             return reason_of(exc)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        problem = sock.connect_ex(self._address)
+        problem = sock.connect_ex(address)
         if problem not in (0, errno.EINPROGRESS):
+            self._some_ended = True
             sock.close()
             return reason_of(OSError(problem, ""))
         fd = self._table.fd[client] = sock.detach()
@@ -75,15 +112,6 @@ class Sockets:
         self._owner[fd] = client
         self._epoll.register(fd, select.EPOLLOUT)
         return None
-
-    def _look_again(self) -> None:
-        """A Service that was deleted and made again has another address under its name."""
-        now = time.monotonic()
-        if now < self._resolve_again_at:
-            return
-        self._resolve_again_at = now + _RESOLVED_SECONDS
-        with contextlib.suppress(LoadError):  # no answer now: the one known may still be right
-            self._family, self._address = _resolve(self._host, self._port)
 
     def listen(self, client: int) -> None:
         """From now on only what comes in matters."""
@@ -116,6 +144,7 @@ class Sockets:
             self._epoll.unregister(fd)
             self._owner[fd] = -1
             self._table.fd[client] = -1
+            self._some_ended = True
             os.close(fd)
 
     def end(self) -> None:
@@ -132,7 +161,7 @@ def reason_of(exc: OSError) -> str:
 
 
 def _resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[object, ...]]:
-    """The first address of the host. A blocking call in the loop: asked seldom."""
+    """The first address of the host. A blocking call."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as exc:

@@ -22,14 +22,24 @@ MAX_FRAME_BYTES = 16 * 2**20 + 1024
 """Above the largest message a node may be set to send, with room for the envelope."""
 
 # Kinds of event; a plain int, since millions of them are made.
-DATA, HELLO, ACK, POSITION, PONG, FEED, ERROR, OTHER, PING, CLOSE, BAD = range(11)
+DATA, HELLO, ACK, POSITION, PONG, FEED, ERROR, OTHER, PING, CLOSE, BAD, CAUGHT_UP = range(12)
+
+
+class Outcome(NamedTuple):
+    """What became of a channel's resume: what is missing, first and last; nothing known when both are 0."""
+
+    channel: int
+    recovered: bool
+    first: int = 0
+    last: int = 0
 
 
 class Event(NamedTuple):
     """One frame's meaning. For DATA: channel number (-1: not one of ours), seq, prev, ts in ms.
 
     For others `text` carries what there is to say: HELLO the node's name, ERROR its code, CLOSE the
-    reason, BAD what is wrong; `value` a sequence or a close code; `payload` a ping's bytes.
+    reason, BAD what is wrong; `value` a sequence or a close code; `payload` a ping's bytes, or the epoch
+    of a HELLO; `prev` what a POSITION tells as lost; `outcomes` what an ACK or CAUGHT_UP says of a resume.
     """
 
     kind: int
@@ -39,6 +49,7 @@ class Event(NamedTuple):
     ts: int = 0
     text: str = ""
     payload: bytes = b""
+    outcomes: tuple[Outcome, ...] = ()
 
     @property
     def value(self) -> int:
@@ -200,9 +211,13 @@ class Scanner:
                 HELLO, text=str(message.get("node", "")), payload=str(message.get("epoch", "")).encode()
             )
         if kind == "subscription_ack":
-            return Event(ACK, seq=number)
+            return Event(ACK, seq=number, outcomes=self._outcomes(message.get("channels")))
+        if kind == "caught_up":
+            told = {str(message.get("channel")): {"recovered": True, "missing": message.get("missing")}}
+            return Event(CAUGHT_UP, seq=number, outcomes=self._outcomes(told))
         if kind == "position":
-            return Event(POSITION, seq=number)
+            lost = message.get("prev")
+            return Event(POSITION, seq=number, prev=lost if type(lost) is int else -1)
         if kind == "pong":
             return Event(PONG, seq=number)
         if kind == "feed":
@@ -210,6 +225,15 @@ class Scanner:
         if kind == "error":
             return Event(ERROR, text=str(message.get("code", "")))
         return Event(OTHER)
+
+    def _outcomes(self, told: object) -> tuple[Outcome, ...]:
+        found = []
+        for name, outcome in told.items() if isinstance(told, dict) else ():
+            channel = self._numbers.get(name.encode(), -1)
+            recovered, missing = outcome.get("recovered") is True, outcome.get("missing")
+            span = missing if isinstance(missing, list) and len(missing) == 2 else (0, 0)
+            found.append(Outcome(channel, recovered, *span))
+        return tuple(found)
 
 
 def _number(payload: bytes, name: bytes, end: int) -> int:

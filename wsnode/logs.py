@@ -25,10 +25,19 @@ def fields(**values: Any) -> dict[str, Any]:
     return {"fields": values}
 
 
-def configure(level: Level, form: Literal["json", "text"], node: str, stream: IO[str] | None = None) -> None:
-    """Sets up all of the node's logging, on standard error unless told otherwise; may be called again."""
+def configure(
+    level: Level,
+    form: Literal["json", "text"],
+    node: str,
+    stream: IO[str] | None = None,
+    process: int | None = None,
+) -> None:
+    """Sets up all of the node's logging, on standard error unless told otherwise; may be called again.
+
+    `process` is the place of this process among several that serve one node's clients.
+    """
     handler = logging.StreamHandler(sys.stderr if stream is None else stream)
-    handler.setFormatter(JsonFormatter(node) if form == "json" else TextFormatter())
+    handler.setFormatter(JsonFormatter(node, process) if form == "json" else TextFormatter(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     # Libraries speak up from warnings on; the level that users set is the node's.
@@ -42,18 +51,21 @@ def set_level(level: Level) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ts (UTC, ISO 8601), level, logger, node, message, then the values."""
+    """One JSON object a line: ts (UTC, ISO 8601), level, logger, node, process, message, then the values.
 
-    def __init__(self, node: str) -> None:
+    `process` is only there where several serve.
+    """
+
+    def __init__(self, node: str, process: int | None = None) -> None:
         super().__init__()
-        self._node = node
+        self._of = {"node": node} if process is None else {"node": node, "process": process}
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "ts": _timestamp(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "node": self._node,
+            **self._of,
             "message": record.getMessage(),
         }
         for name, value in _values(record).items():
@@ -66,8 +78,13 @@ class JsonFormatter(logging.Formatter):
 class TextFormatter(logging.Formatter):
     """For people: time, level, message, then the values as name=value."""
 
+    def __init__(self, process: int | None = None) -> None:
+        super().__init__()
+        self._process = {} if process is None else {"process": process}
+
     def format(self, record: logging.LogRecord) -> str:
-        values = "".join(f" {name}={_text(value)}" for name, value in _values(record).items())
+        named = {**self._process, **_values(record)}
+        values = "".join(f" {name}={_text(value)}" for name, value in named.items())
         line = f"{_timestamp(record)} {record.levelname:<7} {record.getMessage()}{values}"
         # A client's bytes may be in it: what would end the line or steer a terminal is escaped.
         line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

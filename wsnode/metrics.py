@@ -6,6 +6,7 @@ Names come from the seed's alerts (`ws_connections_current`, `ws_cpu_percent`,
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from wsnode.admission import REASONS
 from wsnode.counters import BAD_PAYLOADS, FANOUT_BUCKETS, REPLAYS
 from wsnode.version import version
-from wsnode.view import NodeView
+from wsnode.view import NodeView, ProcessStatus
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+_OF_ONE = ("process_start_time_seconds", "process_max_fds")
 Value = float | Mapping[str, float]
 
 
@@ -65,6 +67,10 @@ def _replays(view: NodeView) -> dict[str, float]:
 
 def _drain_states(view: NodeView) -> dict[str, float]:
     return {state: float(view.drain.state == state) for state in ("none", "delay", "closing", "drained")}
+
+
+def _of_processes(read: Callable[[ProcessStatus], float]) -> Callable[[NodeView], Value]:
+    return lambda view: {str(place): read(process) for place, process in view.processes.items()}
 
 
 METRICS: tuple[Metric, ...] = (
@@ -169,7 +175,7 @@ METRICS: tuple[Metric, ...] = (
     # Load.
     _gauge("ws_cpu_percent", "CPU in use, in % of WS_CPU_LIMIT, 5 s average", lambda v: v.cpu_percent),
     _gauge("ws_cpu_limit_cores", "WS_CPU_LIMIT", lambda v: v.settings.cpu_limit),
-    _counter("ws_cpu_seconds_total", "CPU time of the process", lambda v: v.cpu_seconds_total),
+    _counter("ws_cpu_seconds_total", "CPU time of all processes", lambda v: v.cpu_seconds_total),
     _counter(
         "ws_cpu_throttled_seconds_total",
         "time for which the CPU quota held the node back",
@@ -192,6 +198,34 @@ METRICS: tuple[Metric, ...] = (
         "WS_CPU_PAUSE_THRESHOLD",
         lambda v: v.settings.cpu_pause_threshold,
     ),
+    # Processes that serve clients, by their place among them.
+    _gauge(
+        "ws_process_connections",
+        "open client connections of one process",
+        _of_processes(lambda process: process.connections),
+        "process",
+    ),
+    _gauge(
+        "ws_process_loop_percent",
+        "% of the time in which one process's event loop ran or waited for a CPU, 5 s average",
+        _of_processes(lambda process: process.loop_percent),
+        "process",
+    ),
+    _gauge(
+        "ws_process_loop_lag_seconds",
+        "how late one process's event loop runs, worst of a second",
+        _of_processes(lambda process: process.loop_lag_seconds),
+        "process",
+    ),
+    _gauge(
+        "ws_process_feed_position",
+        "stream sequence of the last message that one process read",
+        _of_processes(lambda process: process.feed_position),
+        "process",
+    ),
+    _counter(
+        "ws_process_restarts_total", "processes that ended and were replaced", lambda v: v.process_restarts
+    ),
     # State.
     _gauge("ws_ready", "1 while clients may be sent here", lambda v: v.ready),
     _gauge("ws_drain_state", "1 for the state the drain is in", _drain_states, "state"),
@@ -212,16 +246,41 @@ class Collector:
             yield _family(metric, self._view)
 
 
+class ProcessTotals:
+    """What is customary of a process (`process_*`), of all of the node's together.
+
+    The start and the descriptors that one may have are this process's own.
+    """
+
+    def __init__(self, view: NodeView) -> None:
+        self._view = view
+
+    def collect(self) -> Iterator[Any]:
+        """The families of prometheus_client's own collector, summed."""
+        from prometheus_client import ProcessCollector
+
+        families: dict[str, Any] = {}
+        own = os.getpid()
+        others = {process.pid for process in self._view.processes.values() if process.pid} - {own}
+        for pid in (own, *others):
+            for family in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():  # type: ignore[misc]
+                first = families.setdefault(family.name, family)
+                if first is not family and family.name not in _OF_ONE:
+                    sample, more = first.samples[0], family.samples[0].value
+                    first.samples[0] = sample._replace(value=sample.value + more)
+        yield from families.values()
+
+
 class Exposition:
     """Renders a scrape of one node: the table, and what is customary of a process (`process_*`)."""
 
     def __init__(self, view: NodeView) -> None:
-        from prometheus_client import CollectorRegistry, ProcessCollector
+        from prometheus_client import CollectorRegistry
 
         # A registry of its own: the library's global one would mix nodes of one test process.
         self._registry: CollectorRegistry = CollectorRegistry(auto_describe=False)
         self._registry.register(cast("Any", Collector(view)))  # a collector by its shape
-        ProcessCollector(registry=self._registry)
+        self._registry.register(cast("Any", ProcessTotals(view)))
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The text and its content type, in the form that an Accept header asks for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 
 from wsnode import logs
@@ -18,17 +19,18 @@ from wsnode.fanout import Fanout
 from wsnode.feed import Feed
 from wsnode.gauges import Gauges
 from wsnode.group import Group
-from wsnode.intake import Intake, open_listener
+from wsnode.intake import Intake
 from wsnode.joining import Joiner
 from wsnode.link import HANDSHAKE, SSE, Link
 from wsnode.links import Links
+from wsnode.listener import bind_listener
 from wsnode.protocol.answers import feed_frame
 from wsnode.protocol.forms import reframe
 from wsnode.ring import Ring, Window
 from wsnode.rounds import Announcement
 from wsnode.sessions import Sessions
 from wsnode.sweep import Sweep
-from wsnode.view import DrainStatus, FeedStatus, ShedStatus
+from wsnode.view import DrainStatus, FeedStatus, ProcessStatus, ShedStatus
 from wsnode.watch import SettingsChange, describe_change
 
 _log = logging.getLogger(__name__)
@@ -89,13 +91,13 @@ class Node:
 
     # Start and stop, called in order by the server.
 
-    def open(self) -> None:
-        """Binds the client port and serves.
+    def open(self, *, accept: bool = True) -> None:
+        """Binds the client port and serves; without `accept` clients are taken from `accept` on.
 
         Raises:
             OSError: the port can't be bound.
         """
-        listener = open_listener(self.settings.addr, shared=self._group.shares_port)
+        listener = bind_listener(self.settings.addr, shared=self._group.shares_port)
         self.port = listener.getsockname()[1]
         self._intake = Intake(
             self._loop,
@@ -114,6 +116,12 @@ class Node:
         self._gauges.lag.start()
         self._tick_due = self._position_due = self._loop.time()
         self._tick()
+        if accept:
+            self.accept()
+
+    def accept(self) -> None:
+        """From now on clients are taken."""
+        assert self._intake is not None
         self._intake.start()
 
     def close_port(self) -> None:
@@ -195,7 +203,8 @@ class Node:
             return "draining"
         feed = self.feed_reader.status
         if not feed.seeded:
-            return feed.problem or "waiting for the stream"
+            trouble = f"has not reached NATS at {feed.trouble}" if feed.trouble else None
+            return feed.problem or trouble or "waiting for the stream"
         return None
 
     @property
@@ -213,6 +222,21 @@ class Node:
     @property
     def ring_bytes(self) -> int:
         return self._ring.bytes
+
+    @property
+    def processes(self) -> dict[int, ProcessStatus]:
+        pid = os.getpid()
+        loop_percent = self._gauges.cpu.loop_percent(pid)
+        position = self.feed_reader.status.position
+        return {1: ProcessStatus(pid, self.connections, loop_percent, self.loop_lag_seconds, position)}
+
+    @property
+    def process_restarts(self) -> int:
+        return 0
+
+    @property
+    def stuck_processes(self) -> tuple[int, ...]:
+        return ()  # it could not say so
 
     def start_drain(self, rate: float | None) -> None:
         self.drain_control.start(rate)

@@ -118,7 +118,10 @@ def parse_line(line: bytes, channel: str | None, prefix: str) -> Message:
     name, payload = (channel, line) if channel is not None else _split_line(line)
     if not payload:
         raise ValueError("must hold JSON after the channel")
-    orjson.loads(payload)
+    try:
+        orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(_no_json(name, channel is None, error)) from error
     return name if name.startswith(prefix) else prefix + name, payload
 
 
@@ -128,6 +131,14 @@ def _split_line(line: bytes) -> tuple[str, bytes]:
     if not text or text[0] in '{["' or any(c in "*>" or not c.isprintable() for c in text):
         raise ValueError("must begin with a channel, or name one by --channel")
     return text, payload.strip()
+
+
+def _no_json(name: str, of_the_line: bool, error: Exception) -> str:
+    if not of_the_line:
+        return f"must be JSON: {error}"
+    # `BTC trade {}` is more likely a channel misspelt than a payload.
+    hint = "" if "." in name else ", and a channel has a dot, as BTC.trade"
+    return f"must be a channel and JSON: what follows {name} is none ({error}){hint}"
 
 
 async def read_lines(descriptor: int) -> AsyncIterator[bytes]:
@@ -262,6 +273,10 @@ async def _publish_all(
 
     try:
         async for subject, payload in messages:
+            # Before the next one is sent: the last ones had their time to be acknowledged.
+            if report is not None and time.monotonic() - reported >= 1:
+                reported = time.monotonic()
+                report(tally)
             async with asyncio.timeout(_LAST_ACKS_SECONDS):
                 await slots.acquire()
             (await stream.publish_async(subject, payload)).add_done_callback(acknowledged)
@@ -269,9 +284,6 @@ async def _publish_all(
             tally.seconds = time.monotonic() - started
             if tally.failed and not tally.acknowledged:
                 raise PublishError(f"the broker takes no message: {tally.first_error}")
-            if report is not None and time.monotonic() - reported >= 1:
-                reported = time.monotonic()
-                report(tally)
         async with asyncio.timeout(_LAST_ACKS_SECONDS):
             await stream.publish_async_completed() if tally.sent else None
     except TimeoutError as error:

@@ -50,6 +50,7 @@ def status_report(view: NodeView) -> dict[str, Any]:
             "lag": feed.lag,
             "epoch": feed.epoch,
             "problem": feed.problem,
+            "trouble": feed.trouble,
             "stream": dataclasses.asdict(feed.stream) if feed.stream is not None else None,
         },
         "drain": drain_report(view.drain),

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from wsnode.config import Settings
     from wsnode.counters import Counters
 
@@ -67,6 +69,7 @@ class FeedStatus:
         epoch: hash of the stream's name and creation; empty before it is known.
         oldest: lowest stream sequence from which a client could resume here.
         problem: why the stream can't be used as it is (storage, retention, ...), else None.
+        trouble: address of the broker (masked), and why it was not reached at the last try; None while it is.
         stream: what the stream keeps and takes, as the broker last said; None before it is known.
     """
 
@@ -78,6 +81,7 @@ class FeedStatus:
     epoch: str = ""
     oldest: int = 0
     problem: str | None = None
+    trouble: str | None = None
     stream: StreamLimits | None = None
 
 
@@ -113,6 +117,25 @@ class ShedStatus:
     target: int
     remaining: int
     rate_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    """One of the processes that serve clients: what the node's sums would hide.
+
+    Attributes:
+        pid: its number, 0 while there is none.
+        connections: open client connections.
+        loop_percent: of the time, in which its event loop ran or waited to run, averaged over 5 s.
+        loop_lag_seconds: how late its event loop ran what was due.
+        feed_position: stream sequence of the last message that it read.
+    """
+
+    pid: int
+    connections: int = 0
+    loop_percent: float = 0.0
+    loop_lag_seconds: float = 0.0
+    feed_position: int = 0
 
 
 class NodeView(Protocol):
@@ -197,6 +220,18 @@ class NodeView(Protocol):
     @property
     def started_at(self) -> float:
         """Start of the node, in seconds of the monotonic clock."""
+
+    @property
+    def processes(self) -> Mapping[int, ProcessStatus]:
+        """Those that serve clients, by their place among them, from 1 on."""
+
+    @property
+    def process_restarts(self) -> int:
+        """Times that a process which ended had to be replaced."""
+
+    @property
+    def stuck_processes(self) -> Sequence[int]:
+        """Places of the processes whose event loop does not turn, whatever the load."""
 
     def start_drain(self, rate: float | None) -> None:
         """Starts a drain, or changes the rate of the one under way.

@@ -9,13 +9,16 @@ that a half-written file is not taken for a whole one.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from wsnode.config import Settings, SettingsError
 from wsnode.config.sources import Loaded, file_hash, load_settings, masked_env, read_settings_file
 
+_log = logging.getLogger(__name__)
 POLL_SECONDS = 0.25
 SETTLE_SECONDS = 0.2
 # A file that does not end in a line's end looks cut off; it may also just be written that way.
@@ -83,6 +86,33 @@ class SettingsWatch:
             if change is not None:
                 yield change
             await asyncio.sleep(POLL_SECONDS)
+
+
+class Follower(Protocol):
+    """What takes changed settings over.
+
+    Attributes:
+        settings_error: see `view.NodeView`.
+    """
+
+    settings_error: str | None
+
+    def apply(self, change: SettingsChange) -> None:
+        """Takes a changed settings file over, or notes what is wrong with it."""
+
+
+async def follow(node: Follower, environ: Mapping[str, str], loaded: Loaded) -> None:
+    """Hands changes of the settings file on, for ever; ends at once where no file is watched."""
+    path = loaded.settings.settings_file
+    if not path:
+        return
+    async for change in SettingsWatch(path, environ, loaded).changes():
+        try:
+            node.apply(change)
+        except Exception:
+            # The next file must have its chance, whatever was wrong with taking this one over.
+            _log.exception("settings could not be taken over")
+            node.settings_error = "could not be taken over whole; the node's log says why"
 
 
 def describe_change(before: Settings, after: Settings) -> dict[str, str]:

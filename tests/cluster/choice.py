@@ -6,7 +6,6 @@ by hand or (for programs) with ``CONFIRM_CONTEXT=<its name>``.
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import subprocess
@@ -30,6 +29,9 @@ class Context:
 
     name: str
     server: str
+
+    def __str__(self) -> str:
+        return f"the context {self.name} (server {self.server})"
 
 
 def kind(environ: Mapping[str, str]) -> str:
@@ -58,63 +60,77 @@ def local_client(places: Places) -> Client:
 
 
 def use_current(environ: Mapping[str, str]) -> Client:
-    """A client of the kubeconfig's current context, once it is confirmed and its images are named."""
-    kubectl, helm = _programs(environ)
-    chosen = pullable_images(environ)
+    """A client of the kubeconfig's current context, once all that it takes is there and it is confirmed.
+
+    Raises ClusterError with the context and everything that is missing, at once.
+    """
+    programs = {name: shutil.which(name) or "" for name in ("kubectl", "helm")}
+    ask = input if sys.stdin.isatty() else None
+    context, lacking = None, [f"{name} on PATH" for name, path in programs.items() if not path]
+    if programs["kubectl"]:
+        try:
+            context = current_context(programs["kubectl"])
+        except ClusterError as error:
+            lacking.insert(0, f"a kubeconfig with a current context: {error}")
+    lacking += missing(context, environ, ask is not None)
+    if lacking:
+        would = f"would use {context}, and needs" if context else "needs"
+        raise ClusterError(f"CLUSTER=current {would}:\n" + "\n".join(f"  - {one}" for one in lacking))
+    assert context is not None
+    confirm(context, environ, ask)
+    say(f"using {context}")
+    # A copy with this one context: a switch in another terminal must not lead the rest of the run elsewhere.
+    copy = Path(tempfile.mkdtemp(prefix="wsfleet-")) / "kubeconfig"
+    copy.touch(mode=0o600)
+    copy.write_text(_ask(programs["kubectl"], "config", "view", "--minify", "--flatten"))
+    return Client(copy, programs["kubectl"], programs["helm"], pullable_images(environ))
+
+
+def current_context(kubectl: str) -> Context:
+    """The kubeconfig's current context. Raises ClusterError where there is none."""
     name = _ask(kubectl, "config", "current-context").strip()
     path = "jsonpath={.clusters[0].cluster.server}"
-    server = _ask(kubectl, "config", "view", "--minify", "-o", path).strip()
-    context = Context(name, server)
-    confirm(context, environ, input if sys.stdin.isatty() else None)
-    # A copy with this one context: a switch in another terminal must not lead the rest of the run elsewhere.
-    folder = Path(tempfile.mkdtemp(prefix="wsfleet-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # it holds credentials
-    copy = folder / "kubeconfig"
-    copy.touch(mode=0o600)
-    copy.write_text(_ask(kubectl, "config", "view", "--minify", "--flatten"))
-    return Client(copy, kubectl, helm, chosen)
+    return Context(name, _ask(kubectl, "config", "view", "--minify", "-o", path).strip())
+
+
+def missing(context: Context | None, environ: Mapping[str, str], can_ask: bool) -> list[str]:
+    """What has to be set before a context is used: images, and a word that it is the right one."""
+    lacking = []
+    try:
+        pullable_images(environ)
+    except ClusterError as error:
+        lacking.append(str(error))
+    if context is not None:
+        try:
+            confirm(context, environ, (lambda _: context.name) if can_ask else None)
+        except ClusterError as error:
+            lacking.append(str(error))
+    return lacking
 
 
 def confirm(context: Context, environ: Mapping[str, str], ask: Callable[[str], str] | None) -> None:
     """Have the context confirmed. Raises ClusterError if not; ``ask`` is None where nobody can answer."""
-    named = f"the context {context.name} (server {context.server})"
     given = environ.get("CONFIRM_CONTEXT")
     if given == context.name:
-        say(f"using {named}, confirmed by CONFIRM_CONTEXT")
         return
     if given:
-        raise ClusterError(f"CONFIRM_CONTEXT={given}, but the kubeconfig leads to {named}")
+        raise ClusterError(f"CONFIRM_CONTEXT={given}, but the kubeconfig leads to {context}")
     if ask is None:
-        raise ClusterError(
-            f"CLUSTER=current would use {named}; confirm it with CONFIRM_CONTEXT={context.name}"
-        )
-    if ask(f"This will install into {named}.\nType the context's name to go on: ").strip() != context.name:
+        raise ClusterError(f"nobody to ask whether {context} is meant: set CONFIRM_CONTEXT={context.name}")
+    if ask(f"This will install into {context}.\nType the context's name to go on: ").strip() != context.name:
         raise ClusterError("not confirmed: nothing was done")
 
 
 def pullable_images(environ: Mapping[str, str]) -> dict[str, str]:
     """The images that a foreign cluster can pull. Raises ClusterError that names what is not set."""
     variables = {name: f"IMAGE_{name.upper()}" for name in images.NAMES}
-    missing = [variable for variable in variables.values() if not environ.get(variable)]
-    if missing:
+    unset = [variable for variable in variables.values() if not environ.get(variable)]
+    if unset:
         raise ClusterError(
-            f"CLUSTER=current needs images that the cluster can pull; not set: {', '.join(missing)}. "
+            f"images that the cluster can pull; not set: {', '.join(unset)}. "
             "Build them with the Dockerfile (or `make images`), push them, and name them in these variables"
         )
     return {name: environ[variable] for name, variable in variables.items()}
-
-
-def _programs(environ: Mapping[str, str]) -> tuple[str, str]:
-    """kubectl and helm. Raises ClusterError that names all that lacks, the images too."""
-    found = {name: shutil.which(name) for name in ("kubectl", "helm")}
-    lacking = [f"{name} on PATH" for name, path in found.items() if not path]
-    if lacking:
-        try:
-            pullable_images(environ)
-        except ClusterError as error:
-            lacking.append(str(error).removeprefix("CLUSTER=current needs "))
-        raise ClusterError(f"CLUSTER=current needs {', '.join(lacking)}")
-    return found["kubectl"] or "", found["helm"] or ""
 
 
 def _ask(*argv: str) -> str:

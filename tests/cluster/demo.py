@@ -146,7 +146,8 @@ def farewell(demo: Demo) -> str:
             f"kubectl patch wsf {FLEET} --type=merge -p '{settings}'",
         ),
         (
-            "all leave at once: the fleet keeps its size for a while, as after an outage, and says so",
+            "all leave at once: the fleet keeps its size for half an hour, as after an outage "
+            f"(ScalingActive in kubectl describe wsf {FLEET})",
             f"kubectl scale deployment/{traffic.CLIENTS} --replicas=0",
         ),
         ("a size for your own load", ".venv/bin/wsfleet plan --instance e2-standard-2 --users 100000"),
@@ -154,7 +155,8 @@ def farewell(demo: Demo) -> str:
     if local:
         by_hand = f"export KUBECONFIG={demo.client.kubeconfig} PATH={programs}:$PATH"
         tries.insert(0, ("by hand from here on", by_hand))
-        address = demo.client.service_address(FLEET, FLEET_NAMESPACE)
+        # Asked for when it is run: a Service that is made again has another address.
+        address = f"$(kubectl get service {FLEET} -o jsonpath={{.spec.clusterIP}})"
         tries.insert(3, ("a channel, live", f".venv/bin/wsnode tail ws://{address}/ws BTC.trade"))
         tries.append(("the end: all of it removed", "make down"))
     else:

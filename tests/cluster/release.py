@@ -24,6 +24,7 @@ def install_chart(client: Client) -> None:
     settings = [word for name, value in values.items() for word in ("--set", f"{name}={value}")]
     options = ["--create-namespace", "--wait", "--timeout", f"{INSTALL_SECONDS}s"]
     if client.places is not None:
-        options.append("--take-ownership")  # tests may have applied the CRD to this cluster by hand
+        # Tests may have applied the CRD to this cluster by hand, and another one than this tree's.
+        options += ["--take-ownership", "--force-conflicts"]
     where = ("--namespace", SYSTEM_NAMESPACE)
     client.helm("upgrade", "--install", RELEASE, str(CHART), *where, *options, *settings)

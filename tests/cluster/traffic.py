@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.cluster.client import Client
@@ -113,7 +113,7 @@ def _grown(view: View) -> bool:
     return view.ready >= 2 and view.connections >= CONNECTIONS
 
 
-def _views(glance: Callable[[], View]) -> Any:
+def _views(glance: Callable[[], View], steady_seconds: float = STEADY_SECONDS) -> Iterator[View]:
     """Views, one a second, until the fleet has been grown for a while or the time is up."""
     started, grown_at = time.monotonic(), None
     while (now := time.monotonic()) - started < VIEW_SECONDS:
@@ -126,7 +126,7 @@ def _views(glance: Callable[[], View]) -> Any:
         yield view
         if grown_at is None and _grown(view):
             grown_at = now
-        if grown_at is not None and now - grown_at > STEADY_SECONDS:
+        if grown_at is not None and now - grown_at >= steady_seconds:
             return
         time.sleep(1)
 
@@ -143,7 +143,9 @@ def _on_terminal(fleet: str, glance: Callable[[], View]) -> View:
 
 def _in_lines(glance: Callable[[], View]) -> View:
     view, told = glance(), None
-    for view in _views(glance):
+    # Of a fleet that has grown before there is no more to tell than one line.
+    steady_seconds = 0.0 if _grown(view) else STEADY_SECONDS
+    for view in _views(glance, steady_seconds):
         if view.key != told:
             say(line(view))
             told = view.key

@@ -175,6 +175,13 @@ REFUSED = [
     ({"replicas": -1}, "spec.replicas"),
     ({"replicas": 1001}, "spec.replicas"),
     ({"profile": "Fast"}, "spec.profile"),
+    (
+        {"instance": {"type": "e2-huge"}},
+        "spec.instance.type: Invalid value: no known machine type; known are",
+    ),
+    ({"instance": {"type": "e2-huge", "cpu": 2}}, "spec.instance.type"),
+    ({"instance": {"cpu": 2}}, "spec.instance.memory"),
+    ({"nats": {**NATS, "stream": {"maxAge": "30"}}}, 'maxAge: Invalid value: "30": must be an integer or a'),
     ({"instance": {"cpu": 1.5}}, "spec.instance.cpu"),
     ({"instance": {"memory": "2GB"}}, "spec.instance.memory"),
     ({"load": {"users": 0}}, "spec.load.users"),

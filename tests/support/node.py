@@ -65,7 +65,8 @@ class NodeProcess:
 
     def __init__(self, settings: Settings, **environ: str) -> None:
         variables = {name: value for name, value in os.environ.items() if not name.startswith("WS_")}
-        variables |= settings.to_env() | {"WS_CPU_LIMIT": "100", "LOG_FORMAT": "json"} | environ
+        one = {"WS_CPU_LIMIT": "100", "WS_PROCESSES": "1", "LOG_FORMAT": "json"}
+        variables |= settings.to_env() | one | environ
         self.process = subprocess.Popen(
             [sys.executable, "-m", "wsnode", "serve"],
             env=variables,

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# A node of a test: any port, a broker of its own on any port, no wait for endpoints to forget it.
+# A node of a test: one process, any port, a broker of its own on any port, no wait before a drain.
 SERVE = {
     "WS_ADDR": "127.0.0.1:0",
     "WS_ADMIN_ADDR": "127.0.0.1:0",
     "NATS_URL": "nats://127.0.0.1:0",
     "WS_DRAIN_DELAY": "0",
+    "WS_PROCESSES": "1",
 }
 START_SECONDS = 60.0
 

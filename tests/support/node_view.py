@@ -8,7 +8,7 @@ from typing import Any
 
 from wsnode.config import Settings
 from wsnode.counters import Counters
-from wsnode.view import DrainStatus, FeedStatus, NotNowError, ShedStatus
+from wsnode.view import DrainStatus, FeedStatus, NotNowError, ProcessStatus, ShedStatus
 
 
 @dataclass
@@ -37,6 +37,9 @@ class Figures:
     ring_messages: int = 3
     ring_bytes: int = 300
     started_at: float = field(default_factory=time.monotonic)
+    processes: dict[int, ProcessStatus] = field(default_factory=lambda: {1: ProcessStatus(4711)})
+    process_restarts: int = 0
+    stuck_processes: tuple[int, ...] = ()
     asked: list[Any] = field(default_factory=list)
     stopping: bool = False
 

@@ -17,6 +17,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 
 class ProtocolServer:
@@ -124,6 +125,8 @@ class ProtocolServer:
 
     @staticmethod
     def _write(client: ServerConnection, text: str) -> None:
+        if client.state is not State.OPEN:  # cut off, and not yet told so
+            return
         client.protocol.send_text(text.encode())
         client.send_data()
 

@@ -7,6 +7,7 @@ LOG_ families, which go without the prefix.
 
 from __future__ import annotations
 
+import math
 import re
 import socket
 from collections.abc import Mapping
@@ -144,7 +145,9 @@ class Settings(BaseModel):
     )
     settings_file: str = _fixed("", "file with live settings, watched; empty watches none")
     node_name: str = _fixed(socket.gethostname(), "name told in hello and logs", min_length=1, max_length=253)
-    processes: int = _fixed(1, "processes that share the client port", ge=1, le=1)
+    processes: int = _fixed(
+        1, "processes that share the client port; 0 is one for each core begun of WS_CPU_LIMIT", ge=0, le=64
+    )
 
     @field_validator("js_stream_subjects")
     @classmethod
@@ -201,6 +204,10 @@ class Settings(BaseModel):
                     f"WS_REPUBLISH_SUBJECT ({self.republish_subject}) must not overlap JS_STREAM_SUBJECTS "
                     f"({subject}): messages would go in a circle"
                 )
+
+    def process_count(self, cores: int) -> int:
+        """Processes that serve clients, on a machine of so many cores: more than those would not help."""
+        return self.processes or max(1, min(math.ceil(self.cpu_limit), cores))
 
     def to_env(self, *, live: bool | None = None) -> dict[str, str]:
         """Variable -> text; `live` picks the live (True) or the fixed (False) ones, None all."""

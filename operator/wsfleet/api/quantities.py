@@ -129,7 +129,7 @@ class Quantity:
             ValueError: it is not a quantity of this unit, or is out of bounds.
         """
         if isinstance(value, bool) or not isinstance(value, int | str):
-            raise ValueError(f"must be an integer or a string such as {self.unit.examples}")
+            raise ValueError(self._written())
         if isinstance(value, int):
             number = self.unit.from_integer(value)
         elif re.fullmatch(self.unit.pattern, value):
@@ -162,14 +162,23 @@ class Quantity:
             if self.unit is DURATION
             else f"{comparable}.compareTo({least}) >= 0 && {comparable}.compareTo({most}) <= 0"
         )
+        # A rule and no `pattern`: of that one the API server would say the expression and no example.
+        written = f"type(self) == int || string(self).matches(r'{self.unit.pattern}')"
+        rules = {
+            f"!({written}) || ({within})": self._allowed(),
+            written: self._written(),
+        }
         return {
             "x-kubernetes-int-or-string": True,
-            "pattern": self.unit.pattern,
             "maxLength": 32,
             "x-kubernetes-validations": [
-                {"rule": within, "message": self._allowed(), "reason": "FieldValueInvalid"}
+                {"rule": rule, "message": message, "reason": "FieldValueInvalid"}
+                for rule, message in rules.items()
             ],
         }
+
+    def _written(self) -> str:
+        return f"must be an integer or a string such as {self.unit.examples}"
 
     def _cel_constant(self, bound: float) -> str:
         kind = "duration" if self.unit is DURATION else "quantity"

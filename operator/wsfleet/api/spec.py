@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 
 from wsfleet.api.autoscaling import Autoscaling
 from wsfleet.api.base import Rule, SpecModel, section
+from wsfleet.api.machine_types import MACHINE_TYPES
 from wsfleet.api.network import Nats, ObjectName, ServiceSpec
 from wsfleet.api.override_rules import SPEC_RULES
 from wsfleet.api.overrides import Overrides
@@ -38,8 +39,27 @@ class Reserved(SpecModel):
 class Instance(SpecModel):
     """The machine that one node has to itself: a preset, or figures, or a preset with figures over it."""
 
+    RULES: ClassVar = (
+        Rule(
+            f"!has(self.type) || self.type in {list(MACHINE_TYPES)} || (has(self.cpu) && has(self.memory))",
+            lambda own: own.type is None or own.type in MACHINE_TYPES or _is_sized(own),
+            f"no known machine type; known are {', '.join(MACHINE_TYPES)}; any other needs cpu and memory",
+            ".type",
+        ),
+        Rule(
+            "!has(self.cpu) || has(self.type) || has(self.memory)",
+            lambda own: own.cpu_millis is None or own.type is not None or _is_sized(own),
+            "memory must be given where cpu is and no type",
+            ".memory",
+        ),
+    )
+
     type: Annotated[str, StringConstraints(max_length=63, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = (
-        Field(default=None, description="preset (`wsfleet plan --help` names them); default e2-small")
+        Field(
+            default=None,
+            description="one of `wsfleet plan --list-instances`, or any other with cpu and memory given; "
+            "default e2-small",
+        )
     )
     cpu_millis: MachineCpu | None = Field(default=None, alias="cpu", description="CPU, in cores (2 or 1800m)")
     sustained_cpu_millis: MachineCpu | None = Field(
@@ -56,6 +76,10 @@ class Instance(SpecModel):
         default=None, alias="monthlyCost", ge=0, le=1_000_000, description="price of a month, in USD"
     )
     reserved: Reserved = section(Reserved, "what the system keeps of the machine")
+
+
+def _is_sized(instance: Instance) -> bool:
+    return instance.cpu_millis is not None and instance.memory_bytes is not None
 
 
 class Load(SpecModel):

@@ -129,11 +129,11 @@ _SOURCES = {
 
 
 def _settings(screen: Console, plan: Plan) -> None:
-    texts = plan.settings.to_env()
-    shown = [*plan.to_env(), "WS_DRAIN_DELAY", "WS_DRAIN_RATE", "WS_DRAIN_TIMEOUT"]
     fields = {env_name(field): field for field in type(plan.settings).model_fields}
-    shown += [env for env, field in fields.items() if field in plan.reasons and env not in shown]
-    rows = [(name, texts[name], plan.reasons.get(fields[name], "as in the document")) for name in shown]
+    rows = [
+        (name, value, plan.reasons.get(fields[name], "as in the sizing document"))
+        for name, value in plan.shown_env().items()
+    ]
     screen.print(heading("Settings", f"profile {plan.inputs.profile}, limits {plan.inputs.limits}"))
     screen.print(table(("setting", ">value", "*why"), rows))
     requests, limits = plan.pod_requests, plan.pod_limits
@@ -253,6 +253,8 @@ def _assumptions(screen: Console) -> None:
 
 def _notes(screen: Console, plan: Plan) -> None:
     marks = {NoteKind.WARNING: "!", NoteKind.SEED: "~", NoteKind.INFO: "-"}
-    screen.print(heading("Notes", "! to mind   ~ the document contradicts itself   - to know"))
+    screen.print(
+        heading("Notes", "! to mind   ~ the sizing document (--help) contradicts itself   - to know")
+    )
     ordered = sorted(plan.notes, key=lambda note: list(NoteKind).index(note.kind))
     screen.print(pairs((marks[note.kind], note.text) for note in ordered))

@@ -54,7 +54,7 @@ def _share_row(name: str, share: Share, plan: Plan) -> tuple[str, ...]:
 def _tests(screen: Console, plan: Plan) -> None:
     limit = plan.settings.memory_limit
     screen.print(
-        heading("Validation tests", "expected ranges of the document; a node that needs less passes")
+        heading("Validation tests", "expected ranges of the sizing document; a node that needs less passes")
     )
     columns = (">", "test", ">connections", ">time", ">CPU %", ">*memory MB", ">goroutines", ">*msg/s")
     rows = [(str(number), *_test_row(test, limit)) for number, test in enumerate(plan.tests, 1)]

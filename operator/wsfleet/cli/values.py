@@ -33,7 +33,11 @@ def whole(text: str) -> int:
 def users(text: str) -> tuple[int, int | None]:
     """A number of users, or the two ends of a range: 20000 or 20000-40000."""
     low, dash, high = text.partition("-")
-    return whole(low), whole(high) if dash else None
+    try:
+        return whole(low), whole(high) if dash else None
+    except ValueError:
+        allowed = "a whole number from 1 on, or a range such as 20000-40000"
+        raise ValueError(f"{text!r} must be {allowed}") from None
 
 
 def cpu_millis(text: str) -> int:

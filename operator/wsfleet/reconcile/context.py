@@ -69,7 +69,7 @@ class FleetState:
     leftovers_since: float | None = None
     """Since when the objects of an earlier fleet of this name are waited for."""
     said: set[str] = field(default_factory=set)
-    """Reasons of remarks that were made and still hold: they are not made again."""
+    """Remarks that were made and still hold: they are not made again."""
     writing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the status is written: a look and the telling of a failure may meet."""
     failures: int = 0

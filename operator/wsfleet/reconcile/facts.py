@@ -7,6 +7,7 @@ from typing import Any
 
 from wsfleet.api import NodeSettings, Projection
 from wsfleet.resources import BuildContext, settings_file, settings_hash
+from wsfleet.scaling.words import counted, number_of_nodes
 from wsfleet.sizing import Plan
 from wsfleet.sizing.notes import NoteKind
 from wsnode.config import env_name
@@ -33,7 +34,7 @@ def recommendation(plan: Plan, users: int | None) -> str | None:
     if users is None:
         return None
     here = plan.cost_for(users)
-    text = f"{here.nodes} nodes of {here.machine} for {users} users"
+    text = f"{number_of_nodes(here.nodes)} of {here.machine} for {counted(users, 'user')}"
     best = plan.cheapest_for(users)
     if best is None or here.cents_a_month is None or best.cents_a_month is None:
         return text

@@ -8,10 +8,14 @@ from typing import Any
 from wsfleet.reconcile.machines import FIELD as REQUESTS_FIELD
 from wsfleet.reconcile.observe import Observed
 from wsfleet.scaling import Decision, NodeSample, Stalled, Step, progress_conditions, scaling_conditions
+from wsfleet.scaling.words import counted, part_of, verb
+from wsfleet.scrape import NodeFigures
 from wsfleet.status import Finding, is_true
 
-_CORDONED = "unschedulable"  # in what the scheduler says of machines that are cordoned
-_UNCORDON = "Uncordon machines or add some"
+# In what the scheduler says of machines that are cordoned, and of those that are full.
+_CORDONED, _FULL = "unschedulable", "Insufficient"
+_UNREACHED_SECONDS = 60.0
+"""For which a new node may fail to reach NATS before the fleet is called degraded."""
 
 # Why a container waits, where waiting longer does not help by itself.
 _BAD_WAITS = (
@@ -57,7 +61,7 @@ def ready_finding(seen: Observed, desired: int, before: Mapping[str, Any]) -> Fi
     be told otherwise.
     """
     ready = len(seen.ready)
-    text = f"{ready} of {desired} nodes are ready"
+    text = part_of(ready, desired, "node", "is ready", "are ready")
     if ready >= desired:
         return Finding.of("Ready", True, "AllNodesReady" if desired else "ScaledToZero", text)
     if is_true(before, "Ready") and ready >= max(1, desired / 2):
@@ -74,16 +78,40 @@ def feed_finding(seen: Observed) -> Finding:
     unusable = {name: why for name, figures in spoke.items() if (why := figures.feed_problem)}
     if unusable:
         name, why = sorted(unusable.items())[0]
-        text = f"{len(unusable)} of {len(spoke)} nodes can't use the stream; {name}: {why}"
+        nodes = f"{len(unusable)} of {counted(len(spoke), 'node')}"
+        text = f"{nodes} can't use the stream; {name}: {why}"
         return Finding.of("FeedConnected", False, "StreamUnusable", text)
     if cut:
-        never = [pod.name for pod in seen.active if pod.name in cut and not pod.ready]
-        if len(never) == len(cut):
-            text = f"{len(cut)} of {len(spoke)} nodes have not reached NATS yet, see their logs: {_some(cut)}"
-            return Finding.of("FeedConnected", False, "NotReached", text)
-        text = f"{len(cut)} of {len(spoke)} nodes have lost NATS: {_some(cut)}"
-        return Finding.of("FeedConnected", False, "FeedLost", text)
-    return Finding.of("FeedConnected", True, "Connected", f"all {len(spoke)} nodes read from NATS")
+        return _cut_finding({name: spoke[name] for name in cut}, len(spoke))
+    text = f"all {len(spoke)} nodes read from NATS" if len(spoke) > 1 else "the node reads from NATS"
+    return Finding.of("FeedConnected", True, "Connected", text)
+
+
+def _cut_finding(cut: Mapping[str, NodeFigures], whole: int) -> Finding:
+    """Nodes without NATS: those that had it, before those that never did."""
+    lost = {name: figures for name, figures in cut.items() if figures.feed_seeded is not False}
+    if lost:
+        text = part_of(len(lost), whole, "node", "has lost NATS", "have lost NATS")
+        return Finding.of("FeedConnected", False, "FeedLost", text + _with_cause(lost))
+    text = part_of(len(cut), whole, "node", "has not reached NATS yet", "have not reached NATS yet")
+    return Finding.of("FeedConnected", False, "NotReached", text + _with_cause(cut))
+
+
+def _with_cause(cut: Mapping[str, NodeFigures]) -> str:
+    """Which nodes, and what the first that knows says: the address, and why it is not reached."""
+    told = [f"; {name}: {figures.feed_trouble}" for name, figures in cut.items() if figures.feed_trouble]
+    return told[0] if told and len(cut) == 1 else f": {_some(list(cut))}{told[0] if told else ''}"
+
+
+def unreached(seen: Observed) -> str:
+    """The node that has failed to reach NATS for long since its start, and why; empty if none has."""
+    for pod in sorted(seen.active, key=lambda one: one.name):
+        figures = seen.figures.get(pod.uid)
+        waited = pod.pod_age_seconds if pod.unready_seconds is None else pod.unready_seconds
+        late = not pod.ready and waited > _UNREACHED_SECONDS
+        if late and figures and figures.feed_seeded is False and figures.feed_trouble:
+            return f"{pod.name} has not reached NATS since its start: {figures.feed_trouble}"
+    return ""
 
 
 def degraded_finding(seen: Observed, step: Step, desired: int = 0, no_room: str = "") -> Finding:
@@ -93,17 +121,16 @@ def degraded_finding(seen: Observed, step: Step, desired: int = 0, no_room: str 
         return Finding.of("Degraded", True, "NoMachineFits", no_room)
     if homeless:
         why = _scheduler_says(seen, homeless[0])
-        text = (
-            f"no Kubernetes node takes {len(homeless)} of {len(seen.active)} pods; {homeless[0].name}: {why} "
-            + (_UNCORDON if _CORDONED in why else f"Add machines, or lower {REQUESTS_FIELD}")
-        )
+        pods = f"{len(homeless)} of {counted(len(seen.active), 'pod')}"
+        text = f"no Kubernetes node takes {pods}; {homeless[0].name}: {why} {_advice(why)}"
         return Finding.of("Degraded", True, "Unschedulable", text)
     if seen.refusals:
         return Finding.of("Degraded", True, "PodsRefused", f"pods can't be made; {seen.refusals[0]}")
     stuck = {pod.name: why for pod in seen.active if (why := waits_in_vain(seen, pod))}
     if stuck:
         name, why = sorted(stuck.items())[0]
-        text = f"{len(stuck)} of {len(seen.active)} pods do not come up; {name}: {why}"
+        pods = part_of(len(stuck), len(seen.active), "pod", "does", "do")
+        text = f"{pods} not come up; {name}: {why}"
         return Finding.of("Degraded", True, "PodsFailing", text)
     refused = {
         pod.name: figures.settings_error
@@ -112,8 +139,11 @@ def degraded_finding(seen: Observed, step: Step, desired: int = 0, no_room: str 
     }
     if refused:
         name, why = sorted(refused.items())[0]
-        text = f"{len(refused)} nodes refuse their settings file; {name}: {why}"
+        nodes = f"{counted(len(refused), 'node')} {verb(len(refused), 'refuses its', 'refuse their')}"
+        text = f"{nodes} settings file; {name}: {why}"
         return Finding.of("Degraded", True, "SettingsRefused", text)
+    if text := unreached(seen):
+        return Finding.of("Degraded", True, "NatsNotReached", text)
     if isinstance(step, Stalled):
         return Finding.of("Degraded", True, "Stalled", step.reason)
     return Finding.of("Degraded", False, "AsExpected", "nothing is wrong")
@@ -127,6 +157,15 @@ def waits_in_vain(seen: Observed, pod: NodeSample) -> str:
         if waiting.get("reason") in _BAD_WAITS:
             return f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
     return ""
+
+
+def _advice(why: str) -> str:
+    """What to do about pods that no machine takes, by the scheduler's words."""
+    if _CORDONED not in why:
+        return f"Add machines, or lower {REQUESTS_FIELD}"
+    if _FULL in why:
+        return f"Machines are cordoned: uncordon one, add machines, or lower {REQUESTS_FIELD}"
+    return "Machines are cordoned and take no pods: uncordon one, or add machines"
 
 
 def _scheduler_says(seen: Observed, pod: NodeSample) -> str:

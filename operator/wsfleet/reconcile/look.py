@@ -44,6 +44,7 @@ from wsfleet.scaling import (
     next_fleet_step,
     steer,
 )
+from wsfleet.scaling.words import number_of_nodes
 from wsfleet.status import Finding
 
 logger = logging.getLogger(__name__)
@@ -137,12 +138,13 @@ class Look:
 
     def _findings(self, prepared: Prepared, seen: Observed, decision: Decision, step: Step) -> list[Finding]:
         """The fleet's conditions, with what the nodes say of the stream and the machines of their size."""
-        reading = [
-            seen.figures[pod.uid]
-            for pod in seen.active
-            if pod.shape == prepared.shape and pod.uid in seen.figures
-        ]
-        stream = stream_finding(prepared.build.settings, reading)
+        spoke = {pod.uid: pod.shape for pod in seen.active if pod.uid in seen.figures}
+        stream = stream_finding(
+            prepared.build.settings,
+            [seen.figures[uid] for uid, shape in spoke.items() if shape == prepared.shape],
+            [seen.figures[uid] for uid, shape in spoke.items() if shape != prepared.shape],
+            self._state.status,
+        )
         no_room = ""
         if len(seen.ready) < decision.desired:
             no_room = misfit(prepared.template, self._context.cache.machines())
@@ -188,7 +190,7 @@ class Look:
         )
         decision, self._state.history = decide(prepared.scaling, snapshot, self._state.history, seen.now)
         if decision.changes:
-            text = f"{decision.current} to {decision.desired} nodes: {'; '.join(decision.reasons)}"
+            text = f"{decision.current} to {number_of_nodes(decision.desired)}: {'; '.join(decision.reasons)}"
             logger.info("%s/%s: %s", namespace_of(self._fleet), name_of(self._fleet), text)
             self._context.events.normal(self._fleet, f"Decided{decision.trigger}", "Scale", text)
             self._context.metrics.decisions.labels(str(decision.trigger)).inc()

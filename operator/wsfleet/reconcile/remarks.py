@@ -13,31 +13,44 @@ from wsfleet.status import Finding, is_true
 REPLICAS_IGNORED = "ReplicasIgnored"
 SCALE_NEEDS_REPLICAS = "ScaleNeedsReplicas"
 
-_TEXTS = {
-    REPLICAS_IGNORED: "spec.replicas is ignored while spec.autoscaling is set",
-    SCALE_NEEDS_REPLICAS: (
-        "neither spec.autoscaling nor spec.replicas is set: the fleet holds its size. A "
-        "HorizontalPodAutoscaler or KEDA can't read /scale before spec.replicas is set once "
-        "(kubectl scale does it)"
-    ),
-}
-_WARNED_CONDITIONS = ("NoMachineFits", "Unschedulable", "PodsRefused", "PodsFailing", "SettingsRefused")
+_NEEDS_REPLICAS_TEXT = (
+    "neither spec.autoscaling nor spec.replicas is set: the fleet holds its size. A "
+    "HorizontalPodAutoscaler or KEDA can't read /scale before spec.replicas is set once "
+    "(kubectl scale does it)"
+)
+_WARNED_CONDITIONS = (
+    "NoMachineFits",
+    "Unschedulable",
+    "PodsRefused",
+    "PodsFailing",
+    "SettingsRefused",
+    "NatsNotReached",
+)
 
 
-def remarks_on(spec: dict[str, Any]) -> set[str]:
-    """The reasons of what there is to remark on a spec."""
-    autoscaling, replicas = spec.get("autoscaling") is not None, spec.get("replicas") is not None
-    if autoscaling:
-        return {REPLICAS_IGNORED} if replicas else set()
-    return set() if replicas else {SCALE_NEEDS_REPLICAS}
+def remarks_on(spec: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """What there is to remark on a spec: reason and text, by what is remembered of it.
+
+    That has the number in it: who scales a fleet again to another size is told again.
+    """
+    replicas = spec.get("replicas")
+    if spec.get("autoscaling") is not None:
+        if replicas is None:
+            return {}
+        text = f"spec.replicas ({replicas}) is ignored while spec.autoscaling is set"
+        return {f"{REPLICAS_IGNORED}: {replicas}": (REPLICAS_IGNORED, text)}
+    if replicas is not None:
+        return {}
+    return {SCALE_NEEDS_REPLICAS: (SCALE_NEEDS_REPLICAS, _NEEDS_REPLICAS_TEXT)}
 
 
 def remark(context: Context, fleet: Object, state: FleetState) -> None:
     """Say what was not said yet of the spec; the status remembers it over restarts."""
     found = remarks_on(fleet.get("spec") or {})
-    for reason in sorted(found - state.said):
-        context.events.normal(fleet, reason, "Scale", _TEXTS[reason])
-    state.said = found
+    for mark in sorted(found.keys() - state.said):
+        reason, text = found[mark]
+        context.events.normal(fleet, reason, "Scale", text)
+    state.said = set(found)
 
 
 def warn_of(context: Context, fleet: Object, state: FleetState, findings: Sequence[Finding]) -> None:

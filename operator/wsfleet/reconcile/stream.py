@@ -6,20 +6,35 @@ difference is said, with the command that takes it away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from wsfleet.scrape import NodeFigures, StreamFigures
 from wsfleet.status import Finding
 from wsnode.config import Settings
 
 STREAM_DIFFERS = "StreamDiffers"
+_KEPT = ("status", "reason", "message")
 _LONGEST_DUPLICATE_WINDOW_SECONDS = 120
 
 
-def stream_finding(settings: Settings, nodes: Iterable[NodeFigures]) -> Finding:
-    """Whether the stream that the nodes read is another than the spec says."""
+def stream_finding(
+    settings: Settings,
+    nodes: Iterable[NodeFigures],
+    earlier: Iterable[NodeFigures] = (),
+    before: Mapping[str, Any] | None = None,
+) -> Finding:
+    """Whether the stream that the nodes read is another than the spec says.
+
+    `earlier` are nodes of another shape: they may read another stream, so theirs is not compared. While
+    they alone read, what the last status (`before`) says stays.
+    """
     told = [figures for figures in nodes if figures.stream is not None]
     if not told:
+        conditions = (before or {}).get("conditions") or ()
+        last = next((one for one in conditions if one.get("type") == STREAM_DIFFERS), None)
+        if last is not None and any(figures.stream is not None for figures in earlier):
+            return Finding(STREAM_DIFFERS, *(str(last.get(name, "")) for name in _KEPT))
         return Finding(STREAM_DIFFERS, "Unknown", "NoFigures", "no node has told of the stream")
     stream = max(told, key=lambda figures: figures.taken).stream
     assert stream is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wsfleet.scaling.decision import Decision, HoldKind, Trigger
+from wsfleet.scaling.words import number_of_nodes, part_of
 from wsfleet.scaling.world import Idle, Stalled, Step
 
 MESSAGE_CHARACTERS = 1000
@@ -44,7 +45,9 @@ def progress_conditions(step: Step) -> tuple[ConditionText, ...]:
 def decision_text(decision: Decision) -> str:
     """A decision in one line: "2 -> 3 nodes (Connections): 16,400 connections need …"."""
     move = (
-        f"{decision.current} -> {decision.desired} nodes" if decision.changes else f"{decision.current} nodes"
+        f"{decision.current} -> {number_of_nodes(decision.desired)}"
+        if decision.changes
+        else number_of_nodes(decision.current)
     )
     why = "; ".join((*decision.reasons, *(hold.text for hold in decision.holds)))
     return _cut(f"{move} ({decision.trigger}): {why}")
@@ -61,9 +64,9 @@ def _active(decision: Decision, autoscaling: bool) -> ConditionText:
                 return ConditionText("ScalingActive", kind is not HoldKind.PAUSED, str(kind), _cut(hold.text))
     missing = decision.figures.get("missing", 0)
     if missing:
-        text = (
-            f"{missing:g} of {decision.figures.get('nodes', 0):g} nodes give no figures; they count as full"
-        )
+        nodes = int(decision.figures.get("nodes", 0))
+        text = part_of(int(missing), nodes, "node", "gives no figures", "give no figures")
+        text += "; silent nodes count as full"
         return ConditionText("ScalingActive", True, str(HoldKind.MISSING), text)
     # Why a fleet keeps its size although its load fell is what its user asks next.
     kept = [hold for hold in decision.holds if hold.kind in _KEEPS_SIZE]
@@ -74,7 +77,9 @@ def _active(decision: Decision, autoscaling: bool) -> ConditionText:
 
 def _limited(decision: Decision) -> ConditionText:
     if decision.limited is Trigger.MAX_REPLICAS:
-        text = f"the load asks for {decision.wish} nodes, maxReplicas allows {decision.recommended}"
+        text = (
+            f"the load asks for {number_of_nodes(decision.wish)}, maxReplicas allows {decision.recommended}"
+        )
         return ConditionText("ScalingLimited", True, str(Trigger.MAX_REPLICAS), text)
     if decision.limited is Trigger.MIN_REPLICAS:
         text = f"the load asks for {decision.wish}, minReplicas keeps {decision.recommended}"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from wsfleet.scaling.decision import Hold, HoldKind, Trigger
 from wsfleet.scaling.observe import Look
 from wsfleet.scaling.policy import ScalingPolicy
-from wsfleet.scaling.shrink import highest_recommendation, shrink_holds
-from wsfleet.scaling.wishes import Wish, number_of_nodes
+from wsfleet.scaling.shrink import highest_recommendation, outage_hold, shrink_holds
+from wsfleet.scaling.wishes import Wish
+from wsfleet.scaling.words import are_wanted, number_of_nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +40,10 @@ def propose(look: Look, wishes: Sequence[Wish]) -> Proposal:
     holds = _holds(wishes)
     if bounded < look.current:
         window = policy.scale_down.stabilization_seconds
-        text = f"up to {number_of_nodes(lowest)} were asked for in the last {window:g} s"
-        holds = (*holds, Hold(HoldKind.STABILIZATION, text))
+        # No decision need have said so: what missing figures might hide counts for scale-in alone.
+        text = f"the last {window:g} s may have needed {number_of_nodes(lowest)}, silent nodes taken as full"
+        outage = outage_hold(look)
+        holds = (*holds, *([outage] if outage else ()), Hold(HoldKind.STABILIZATION, text))
     return Proposal(
         size=look.current,
         trigger=Trigger.STEADY,
@@ -90,7 +93,7 @@ def _up(look: Look, wishes: Sequence[Wish], leading: Wish, bounded: int) -> Prop
     size = min(bounded, max(look.current, base + max(policy.step.nodes, base)))
     holds, reasons = _holds(wishes), _reasons(wishes)
     if size < bounded:
-        text = f"{number_of_nodes(bounded)} are wanted; at most {size} within {policy.step.seconds:g} s"
+        text = f"{are_wanted(bounded)}; at most {size} within {policy.step.seconds:g} s"
         holds = (*holds, Hold(HoldKind.STEP, text))
     by_minimum = leading.nodes <= _floor(policy)
     if by_minimum:

@@ -23,6 +23,7 @@ from wsfleet.scaling.retire import (
 from wsfleet.scaling.samples import NodeSample
 from wsfleet.scaling.scalein import next_scale_in_step
 from wsfleet.scaling.victim import victim_order
+from wsfleet.scaling.words import are_wanted, counted, part_of
 from wsfleet.scaling.world import CreateSet, DeleteSet, Idle, Resize, SetView, Stalled, Step, Wait, World
 
 
@@ -70,7 +71,7 @@ def _steady(world: World, target: SetView | None, policy: RolloutPolicy) -> Step
             return Idle()
         return CreateSet(shape=world.target_shape, replicas=world.desired, reason="the fleet's first nodes")
     if target.replicas < world.desired:
-        return _resize(target, world.desired, f"{world.desired} nodes are wanted")
+        return _resize(target, world.desired, are_wanted(world.desired))
     old = _beyond_history(world, policy)
     if old is not None:
         reason = f"{policy.revision_history_limit} earlier shapes are kept"
@@ -100,7 +101,7 @@ def _grow(world: World, target: SetView | None) -> Step | None:
     to = best if best is not None and (target is None or unproven) else target
     if to is None:
         return None  # nothing serves: the target set comes first and takes them
-    return _resize(to, to.replicas + short, f"{world.desired} nodes are wanted")
+    return _resize(to, to.replicas + short, are_wanted(world.desired))
 
 
 def _replace(world: World, target: SetView | None, policy: RolloutPolicy) -> Step:
@@ -134,7 +135,8 @@ def _retire_one(world: World, policy: RolloutPolicy) -> Step:
     victim = candidates[0]
     if world.serving_without(victim.uid) < world.desired and not nothing_to_lose(victim):
         ready = world.serving_without()
-        return Wait(reason=f"{ready} of {world.desired} nodes are ready; no old one goes until all are")
+        there = part_of(ready, world.desired, "node", "is ready", "are ready")
+        return Wait(reason=f"{there}; no old one goes until all are")
     return next_retire_step(world, victim, policy.retire, _why(world, victim))
 
 
@@ -150,7 +152,7 @@ def _unready_target(world: World, target: SetView, policy: RolloutPolicy) -> Ste
     """Waiting for pods of the target shape, or stalled if they had their time; None once all are ready."""
     pods = world.active_of(target.shape)
     if len(pods) < target.replicas or not target.settled:
-        return Wait(reason=f"{target.name} has {len(pods)} of {target.replicas} pods")
+        return Wait(reason=f"{target.name} has {len(pods)} of {counted(target.replicas, 'pod')}")
     unready = [pod for pod in pods if not _is_proof(pod, policy.min_ready_seconds) and not pod.draining]
     if not unready:
         return None

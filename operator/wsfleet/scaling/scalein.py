@@ -20,6 +20,7 @@ from wsfleet.scaling.retire import (
 )
 from wsfleet.scaling.samples import NodeSample
 from wsfleet.scaling.victim import choose_victim, victim_order
+from wsfleet.scaling.words import are_wanted
 from wsfleet.scaling.world import Idle, Step, Wait, World
 
 
@@ -47,7 +48,7 @@ def _go_on(world: World, victim: NodeSample, policy: RetirePolicy) -> Step:
     """A victim is there: take it out, or give it back."""
     if world.total <= world.desired:
         # Load came back, or another pod than the chosen one went.
-        return release(victim, f"{world.desired} nodes are wanted and there are no more than that")
+        return release(victim, f"{are_wanted(world.desired)} and there are no more than that")
     if world.serving_without(victim.uid) < world.desired and not nothing_to_lose(victim):
         return release(victim, "another node is not ready, so this one is needed")
     better = better_victims(world, victim)
@@ -73,4 +74,4 @@ def _begin(world: World, policy: RetirePolicy) -> Step:
 
 
 def _why(world: World) -> str:
-    return f"{world.desired} nodes are wanted, {world.total} are there"
+    return f"{are_wanted(world.desired)}, {world.total} are there"

@@ -10,7 +10,8 @@ from wsfleet.scaling.history import MINUTE_SECONDS
 from wsfleet.scaling.observe import Look
 from wsfleet.scaling.policy import RetirePolicy
 from wsfleet.scaling.victim import choose_victim
-from wsfleet.scaling.wishes import nodes_for_connections, nodes_for_cpu, number_of_nodes
+from wsfleet.scaling.wishes import nodes_for_connections, nodes_for_cpu
+from wsfleet.scaling.words import counted, number_of_nodes, part_of
 
 LOST_AFTER_SECONDS = RetirePolicy().terminating_seconds
 
@@ -36,6 +37,15 @@ def shrink_holds(look: Look) -> tuple[Hold, ...]:
     return (*_busy(look), *_unsure(look), *_headroom(look))
 
 
+def outage_hold(look: Look) -> Hold | None:
+    """What follows a fall of connections that was not our own doing; None without one."""
+    until = look.history.outage_until
+    if until is None or look.now >= until:
+        return None
+    text = "connections dropped and not by our own closes; clients may come back at once, so no node goes"
+    return Hold(HoldKind.OUTAGE, f"{text} for about {math.ceil((until - look.now) / 60)} min")
+
+
 def _busy(look: Look) -> Iterator[Hold]:
     snapshot = look.snapshot
     if snapshot.rolling:
@@ -56,18 +66,15 @@ def _unsure(look: Look) -> Iterator[Hold]:
     load, history, down = look.load, look.history, look.policy.scale_down
     allowed = max(1, int(load.nodes * look.policy.missing.share))
     if load.missing > allowed:
-        seen = f"{load.missing} of {load.nodes} nodes give no figures"
+        seen = part_of(load.missing, load.nodes, "node", "gives no figures", "give no figures")
         yield Hold(HoldKind.MISSING, f"{seen}; more than {allowed} hold scale-in")
     watched = look.now - (look.now if history.observed_since is None else history.observed_since)
     if watched < down.stabilization_seconds:
         text = f"the fleet has been watched for {watched:.0f} s of {down.stabilization_seconds:g} s"
         yield Hold(HoldKind.NOT_OBSERVED, text)
-    if history.outage_until is not None and look.now < history.outage_until:
-        yield Hold(
-            HoldKind.OUTAGE,
-            "connections dropped and not by our own closes; clients may come back at once, so no node goes "
-            f"for about {math.ceil((history.outage_until - look.now) / 60)} min",
-        )
+    outage = outage_hold(look)
+    if outage is not None:
+        yield outage
 
 
 def _headroom(look: Look) -> Iterator[Hold]:
@@ -79,8 +86,8 @@ def _headroom(look: Look) -> Iterator[Hold]:
     if load.full_connections > rest * policy.max_connections * percent / 100:
         yield Hold(
             HoldKind.HEADROOM,
-            f"{load.full_connections:,} connections on {number_of_nodes(rest)} would be above {percent:g} % "
-            f"of {policy.max_connections:,} each",
+            f"{counted(load.full_connections, 'connection')} on {number_of_nodes(rest)} would be above "
+            f"{percent:g} % of {policy.max_connections:,} each",
         )
     cpu_percent = policy.cpu.target_percent * percent / policy.connections.target_percent
     needed = nodes_for_cpu(load.full_demand, load.full_nodes, cpu_percent, look.fixed_percent)

@@ -12,6 +12,7 @@ from wsfleet.scaling.decision import Hold, HoldKind, Trigger
 from wsfleet.scaling.history import CPU_STEPS_KEPT, CpuBucket, CpuStep, History, cpu_bucket_seconds
 from wsfleet.scaling.observe import Look
 from wsfleet.scaling.policy import CpuTrigger
+from wsfleet.scaling.words import counted, number_of_nodes, verb
 
 RECENT_SECONDS = 60.0
 CLOCK_SLACK_SECONDS = 5.0
@@ -61,8 +62,8 @@ def connections_wish(look: Look) -> Wish:
     percent, each = look.policy.connections.target_percent, look.policy.max_connections
     total = look.load.connections
     nodes = max(1, nodes_for_connections(total, each, percent))
-    verb = "needs" if total == 1 else "need"
-    reason = f"{total:,} connections {verb} {number_of_nodes(nodes)} at {percent:g} % of {each:,} each"
+    need = f"{counted(total, 'connection')} {verb(total, 'needs', 'need')} {number_of_nodes(nodes)}"
+    reason = f"{need} at {percent:g} % of {each:,} each"
     return Wish(trigger=Trigger.CONNECTIONS, nodes=nodes, reason=reason)
 
 
@@ -214,8 +215,3 @@ def _no_gain(policy: CpuTrigger, before: CpuStep, after: CpuStep) -> bool:
 def _not_scalable(current: int, text: str) -> Wish:
     hold = Hold(HoldKind.CPU_NOT_SCALABLE, text)
     return Wish(trigger=Trigger.CPU, nodes=current, reason=text, hold=hold)
-
-
-def number_of_nodes(number: int) -> str:
-    """ "1 node", "2 nodes"."""
-    return f"{number:,} node" if number == 1 else f"{number:,} nodes"

@@ -36,6 +36,8 @@ class NodeFigures:
     feed_paused: bool = False
     feed_seeded: bool | None = None
     feed_problem: str | None = None
+    feed_trouble: str | None = None
+    """Address of the broker, and why it is not reached now."""
     stream: StreamFigures | None = None
     drain_state: str = "none"
     drain_remaining: int | None = None
@@ -68,6 +70,7 @@ def parse_status(answer: Any, taken: float) -> NodeFigures:
         feed_paused=read.flag("feed", "paused") or False,
         feed_seeded=read.flag("feed", "seeded"),
         feed_problem=read.text("feed", "problem"),
+        feed_trouble=read.text("feed", "trouble"),
         stream=read.stream("feed", "stream"),
         drain_state=read.text("drain", "state") or "none",
         drain_remaining=read.integer("drain", "remaining"),

@@ -27,8 +27,13 @@ def _between(field: str, value: int | Fraction, least: int, most: int, unit: str
 
 def _check_machine(inputs: Inputs) -> None:
     machine, reserved = inputs.machine, inputs.reserved
-    _between("instance.cpu", machine.cpu_millis, 10, 1_024_000, " thousandths of a vCPU")
-    _between("instance.memory", machine.memory_bytes, LEAST_MEMORY_BYTES, 2**50, " bytes")
+    if not 10 <= machine.cpu_millis <= 1_024_000:
+        raise SizingError("instance.cpu", f"{machine.cpu_millis / 1000:g}", "must be from 0.01 to 1,024 vCPU")
+    if not LEAST_MEMORY_BYTES <= machine.memory_bytes <= 2**50:
+        # 8 for 8Gi: no machine has a few thousand bytes.
+        meant = f"; meant {machine.memory_bytes}Gi?" if 0 < machine.memory_bytes <= 4096 else ""
+        bounds = f"must be from {LEAST_MEMORY_BYTES // MIB}Mi to 1024Ti{meant}"
+        raise SizingError("instance.memory", f"{machine.memory_bytes} bytes", bounds)
     if not 1 <= machine.sustained_cpu_millis <= machine.cpu_millis:
         raise SizingError(
             "instance.sustainedCpu",

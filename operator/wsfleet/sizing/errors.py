@@ -14,4 +14,4 @@ class SizingError(ValueError):
         self.field = field
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{field}: {value} {allowed}")
+        super().__init__(f"{field}: {value} {allowed}" if value != "" else f"{field}: {allowed}")

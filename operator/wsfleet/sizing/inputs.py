@@ -183,17 +183,20 @@ def choose_machine(
 ) -> Machine:
     """A machine type by name, with figures over it; CPU and memory alone make one; else e2-small.
 
+    A name that is not known needs CPU and memory too.
+
     Raises:
-        SizingError: for an unknown name, or CPU without memory and no name.
+        SizingError: for an unknown name without them, or CPU without memory and no name.
     """
-    if name is not None and name not in MACHINES:
+    if cpu_millis is not None and memory_bytes is not None and name not in MACHINES:
+        base = machine_by_hand(cpu_millis, memory_bytes, name or "by hand")
+    elif name is not None and name not in MACHINES:
         near = get_close_matches(name, MACHINES, n=3, cutoff=0.4)
         known = f"meant {' or '.join(near)}?" if near else f"known are {', '.join(MACHINES)}"
-        raise SizingError("instance.type", name, f"is not a known machine type; {known}")
-    if name is None and cpu_millis is not None:
-        if memory_bytes is None:
-            raise SizingError("instance.memory", "absent", "must be given along with CPU and no type")
-        base = machine_by_hand(cpu_millis, memory_bytes)
+        text = f"is not a known machine type; {known} Any other needs CPU and memory given too"
+        raise SizingError("instance.type", name, text)
+    elif name is None and cpu_millis is not None:
+        raise SizingError("instance.memory", "", "must be given where CPU is and no machine type")
     else:
         base = MACHINES[name or "e2-small"]
     return machine_with(

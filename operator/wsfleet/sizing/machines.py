@@ -179,6 +179,6 @@ def _sustained(base: Machine, cpu_millis: int, burstable: bool | None) -> int:
     return max(1, cpu_millis // _SUSTAINED_SHARE) if burstable else cpu_millis
 
 
-def machine_by_hand(cpu_millis: int, memory_bytes: int) -> Machine:
-    """A machine of no type: dedicated, without a known price, with the seed's 1 Gbps."""
-    return Machine("by hand", cpu_millis, memory_bytes, 10**9, cpu_millis)
+def machine_by_hand(cpu_millis: int, memory_bytes: int, name: str = "by hand") -> Machine:
+    """A machine of no known type: dedicated, without a known price, with the seed's 1 Gbps."""
+    return Machine(name, cpu_millis, memory_bytes, 10**9, cpu_millis)

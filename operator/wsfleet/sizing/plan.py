@@ -60,6 +60,7 @@ SEED_FIELDS = (
     "log_level",
     "log_format",
 )
+_DRAIN_FIELDS = ("drain_delay", "drain_rate", "drain_timeout")
 
 _LEAST_REQUEST_BYTES = 128 * MIB  # a Python process with its libraries, before the first connection
 
@@ -184,6 +185,16 @@ class Plan:
         """The seed's environment block: variable -> value, in its order."""
         texts = self.settings.to_env()
         return {env_name(name): texts[env_name(name)] for name in SEED_FIELDS}
+
+    def shown_env(self) -> dict[str, str]:
+        """The seed's block, and after it what else was worked out or given by hand: drain, overrides."""
+        texts = self.settings.to_env()
+        others = [name for name in type(self.settings).model_fields if name in self.reasons]
+        return self.to_env() | {
+            env_name(name): texts[env_name(name)]
+            for name in (*_DRAIN_FIELDS, *others)
+            if name not in SEED_FIELDS
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """The whole plan as plain values for JSON: camelCase names that carry their units."""

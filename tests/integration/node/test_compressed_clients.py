@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 from tests.support.nats import NatsServer
-from tests.support.node import node_settings, running_node
+from tests.support.node import node_settings, running_node, until
 from tests.support.wsclient import CLOSE, TEXT, WsClient, client_frame, request, subscribe
 from wsnode.config import Settings
 from wsnode.watch import SettingsChange
@@ -164,6 +164,7 @@ async def test_compressed_clients_resume_and_are_told_control_messages(nats_serv
     async with running_node(node_settings(nats_server.url)) as node:
         first = await WsClient.open(node.port)
         await nats_server.publish(("A.b", TICK), ("A.b", TICK))
+        await until(lambda: node.feed.position == 2)
         path = f"/ws?channels=A.b&epoch={first.hello['epoch']}&seq=0"
         client = await WsClient.open(node.port, path=path, Sec_WebSocket_Extensions=CHROME)
         assert (await client.message())["type"] == "subscription_ack"

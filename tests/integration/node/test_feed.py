@@ -44,12 +44,14 @@ async def _data(client: WsClient, count: int) -> list[dict[str, Any]]:
 async def test_a_broker_that_is_away_at_start_is_waited_for(nats_server: NatsServer) -> None:
     nats_server.kill()
     async with running_node(node_settings(nats_server.url), ready=False) as node:
-        await asyncio.sleep(1.0)
+        await until(lambda: node.feed.trouble)
         assert not node.ready
-        assert node.not_ready_reason == "waiting for the stream"
+        assert str(node.not_ready_reason).startswith(f"has not reached NATS at {nats_server.url}: ")
+        assert "Errno 111" in str(node.feed.trouble)  # the cause, and not what comes of it
         client = await WsClient.open(node.port)  # whoever comes all the same is let in
         nats_server.start()
         await until(lambda: node.ready)
+        assert node.feed.trouble is None
         assert (await client.message())["type"] == "hello"  # the stream is known now
         await client.close()
 
@@ -63,6 +65,11 @@ async def test_a_broker_that_refuses_the_node_is_asked_again_and_nothing_leaks(t
             await asyncio.sleep(2.5)
             assert sum(1 for _ in Path("/proc/self/fd").iterdir()) <= before + 1
             assert not node.ready
+            assert "authorization violation" in str(node.feed.trouble).lower()
+        wrong = server.url.replace("//", "//guess@")
+        async with running_node(node_settings(wrong), ready=False) as node:
+            await until(lambda: node.feed.trouble)
+            assert "guess" not in str(node.feed.trouble)
         url = server.url.replace("//", "//secret@")
         async with running_node(node_settings(url)) as node:
             assert node.ready
@@ -304,9 +311,8 @@ async def test_the_consumer_of_a_vanished_node_goes_by_itself(nats_server: NatsS
         assert (config.num_replicas, config.mem_storage, config.ack_policy) == (1, True, "none")
         assert consumer.name.startswith("ws-server-node-a-")
         # As a vanished node would: nobody says goodbye to the broker.
-        pull = node.feed_reader._reader._pull
-        assert pull is not None
-        _abort(pull._client)
+        reader: Any = node.feed_reader._reader
+        _abort(reader._pull._client)
         _hold(node, True)
         started = time.monotonic()
         while any(c.name == consumer.name for c in await jetstream.consumers_info(STREAM)):

@@ -11,8 +11,7 @@ from tests.support.nats import NatsServer
 from tests.support.node import NodeProcess, node_settings, running_node, until
 from tests.support.wsclient import WsClient, request, subscribe
 from wsnode.config.sources import file_hash, load_from_environment
-from wsnode.server import _watch
-from wsnode.watch import SettingsWatch
+from wsnode.watch import SettingsWatch, follow
 
 
 async def test_new_limits_hold_at_once_and_a_bad_file_changes_nothing(
@@ -88,12 +87,12 @@ async def test_a_file_changed_or_spoilt_while_the_node_starts_is_not_missed(
     loaded = load_from_environment(environ)
     file.write_text("WS_MAX_CHANNELS=7\n")
     async with running_node(loaded.settings) as node:
-        watching = asyncio.create_task(_watch(node, environ, loaded))
+        watching = asyncio.create_task(follow(node, environ, loaded))
         await until(lambda: node.settings.max_channels == 7)
         watching.cancel()
         loaded, in_force = load_from_environment(environ), node.settings_hash
         file.write_text("WS_MAX_CHANNELS=none\n")
-        watching = asyncio.create_task(_watch(node, environ, loaded))
+        watching = asyncio.create_task(follow(node, environ, loaded))
         await until(lambda: node.settings_error)
         assert node.settings.max_channels == 7
         assert node.settings_hash == in_force == file_hash(b"WS_MAX_CHANNELS=7\n")
@@ -111,7 +110,7 @@ async def test_a_file_that_cannot_be_taken_over_does_not_end_the_watching(
     environ = settings.to_env() | {"WS_SETTINGS_FILE": str(file)}
     loaded = load_from_environment(environ)
     async with running_node(loaded.settings) as node:
-        watching = asyncio.create_task(_watch(node, environ, loaded))
+        watching = asyncio.create_task(follow(node, environ, loaded))
         with monkeypatch.context() as patched:
             patched.setattr("wsnode.node.logs.set_level", lambda level: 1 / 0)
             file.write_text("WS_MAX_CHANNELS=7\n")

@@ -103,6 +103,42 @@ async def test_four_hundred_clients_on_eight_channels_miss_nothing() -> None:
             await asyncio.to_thread(load.stop)
 
 
+async def test_clients_that_are_cut_again_and_again_have_every_message_once() -> None:
+    async with running_node(WS_POSITION_INTERVAL="1") as node:
+        channels = tuple(f"S{number}.trade" for number in range(6))
+        options = LoadOptions(
+            node.url,
+            150,
+            1000,
+            channels,
+            3,
+            check=True,
+            resume=True,
+            churn=(0.5, 1.0),
+            retry_longest=0.1,
+        )
+        load = LoadClient(options)
+        await asyncio.to_thread(load.start)
+        try:
+            await until(load, lambda shot: shot.subscribed >= 100 and shot.opened_total >= 150)
+            client = await nats.connect(node.nats_url)
+            stream = client.jetstream()
+            for number in range(600):
+                await stream.publish(f"odin.token.{channels[number % 6]}", b'{"n":%d}' % number)
+                await asyncio.sleep(0.005)
+            await asyncio.to_thread(load.calm)
+            for channel in channels:
+                await stream.publish(f"odin.token.{channel}", b"{}")
+            await client.close()
+            shot = await until(load, lambda shot: shot.messages == 606 and not shot.behind)
+            assert shot.subscribed == 150
+            assert (shot.broken, shot.told, shot.unrecovered, shot.notes) == (0, 0, 0, [])
+            assert shot.deliveries == 150 * 303
+            assert shot.resumed > 500
+        finally:
+            await asyncio.to_thread(load.stop)
+
+
 async def test_a_drain_closes_with_a_time_to_come_back() -> None:
     settings = {"WS_DRAIN_DELAY": "0s", "WS_DRAIN_RATE": "100", "WS_DRAIN_TIMEOUT": "10s"}
     async with running_node(**settings) as node:

@@ -440,7 +440,7 @@ async def test_tail_for_people_and_for_a_time() -> None:
 
 async def test_load_reports_as_json_and_fails_when_something_was_lost() -> None:
     async with ProtocolServer() as server:
-        process = await wsnode("load", server.url, "-c", "3", "--check", "--hold", "1", "-o", "json")
+        process = await wsnode("load", server.url, "-c", "3", "--check", "--duration", "1", "-o", "json")
         await subscribed(server, 3)
         server.publish("BTC.trade", skip=[next(iter(server.clients))])
         server.publish("BTC.trade")

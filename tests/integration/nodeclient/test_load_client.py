@@ -247,3 +247,76 @@ async def test_a_node_with_another_stream_starts_the_count_anew() -> None:
         assert (shot.broken, shot.missed_while_away) == (0, 0)
         assert shot.nodes["node-a"]["open"] == 0
         await asyncio.to_thread(load.stop)
+
+
+async def test_who_resumes_gets_what_was_missed_and_nobody_else_does() -> None:
+    async with ProtocolServer() as server:
+        channels = ("A.x", "B.x")
+        asked = options(server, 3, resume=True, channels=channels, channels_each=2)
+        async with running(asked) as load:
+            await until(load, lambda shot: shot.subscribed == 3)
+            server.publish("A.x")
+            server.position()
+            server.publish("A.x")
+            await until(load, lambda shot: shot.deliveries == 6)
+            await server.close_all(1012, "reconnect;after=100")
+            for name in channels * 2:
+                server.publish(name)
+            shot = await until(load, lambda shot: shot.deliveries == 18 and shot.subscribed == 3)
+            server.publish("A.x")
+            shot = await until(load, lambda shot: shot.deliveries == 21)
+        assert (shot.resumed, shot.told, shot.unrecovered, shot.broken, shot.behind) == (3, 0, 0, 0, 0)
+        assert shot.catch_up_ms["count"] == 3
+        resume = {"epoch": "e1", "seq": 102, "channels": {"B.x": 101}}
+        assert all(each["data"]["resume"] == resume for each in server.received[3:])
+
+
+async def test_what_a_resume_cannot_have_is_told_and_not_lost() -> None:
+    async with ProtocolServer() as server, running(options(server, 2, resume=True)) as load:
+        await until(load, lambda shot: shot.subscribed == 2)
+        await server.close_all(1012, "reconnect;after=100")
+        for _ in range(5):
+            server.publish("BTC.trade")
+        server.forgotten = 103
+        await until(load, lambda shot: shot.deliveries == 4)
+        server.position(lost=109)
+        server.seq = 110
+        server.publish("BTC.trade")
+        shot = await until(load, lambda shot: shot.deliveries == 6)
+        assert (shot.told, shot.broken, shot.missed_while_away) == (4, 0, 0)
+
+
+async def test_another_stream_recovers_nothing_and_a_node_without_one_is_left() -> None:
+    async with ProtocolServer(seq=5000) as server:
+        load = LoadClient(options(server, 2, resume=True))
+        await asyncio.to_thread(load.start)
+        await until(load, lambda shot: shot.subscribed == 2)
+        port = server.port
+    async with ProtocolServer("new", "", port=port):
+        await until(load, lambda shot: shot.closes.get("no stream yet", 0) >= 2)
+    async with ProtocolServer(epoch="e2", seq=7, port=port) as server:
+        await until(load, lambda shot: shot.subscribed == 2)
+        server.publish("BTC.trade")
+        shot = await until(load, lambda shot: shot.deliveries == 2)
+        assert (shot.unrecovered, shot.told, shot.broken) == (2, 0, 0)
+        await asyncio.to_thread(load.stop)
+
+
+async def test_clients_that_are_cut_at_random_miss_nothing_until_it_is_calm() -> None:
+    async with ProtocolServer() as server:
+        asked = options(server, 10, resume=True, churn=(0.05, 0.2), retry_longest=0.05)
+        async with running(asked) as load:
+            while (shot := load.snapshot()).closes.get("cut", 0) < 60:
+                server.publish("BTC.trade")
+                await asyncio.sleep(0.01)
+            load.calm()
+            shot = await until(load, lambda shot: shot.subscribed == 10 and not shot.behind)
+            assert shot.resumed >= 50
+            assert (shot.broken, shot.told, shot.unrecovered) == (0, 0, 0)
+            cut = shot.closes["cut"]
+            await asyncio.sleep(0.4)
+            assert load.snapshot().closes["cut"] == cut
+            late = load.snapshot().deliveries
+            server.publish("BTC.trade", skip=[next(iter(server.clients))])
+            await until(load, lambda shot: shot.deliveries == late + 9)
+            assert load.snapshot().behind == 1

@@ -109,6 +109,7 @@ async def test_status_has_the_shape_that_the_operator_reads(port: Port) -> None:
             "lag": 0,
             "epoch": "e",
             "problem": None,
+            "trouble": None,
             "stream": None,
         },
         "drain": {"state": "none", "remaining": 0, "rate_per_second": 0.0, "seconds_left": 0.0},

@@ -133,6 +133,15 @@ def test_config_tells_value_source_and_whether_it_is_live(tmp_path: Path) -> Non
         assert b"hush" not in run("config", "-o", form, **settings).stdout
 
 
+def test_config_tells_of_a_misspelt_setting() -> None:
+    done = run("config", "-o", "env", WS_MAX_CONECTIONS="5")
+    assert done.returncode == 0
+    assert done.stderr == (
+        b"wsnode: WS_MAX_CONECTIONS is no setting and has no effect (meant: WS_MAX_CONNECTIONS?)\n"
+    )
+    assert b"WS_MAX_CONNECTIONS=10000" in done.stdout
+
+
 def test_config_as_environment_can_be_read_back() -> None:
     text = run("config", "-o", "env", WS_MAX_CHANNELS="33").stdout.decode()
     settings: dict[str, Any] = dict(line.split("=", 1) for line in text.splitlines())

@@ -83,6 +83,17 @@ def writes_in(operator: OperatorProcess, seconds: float) -> float:
     return operator.metric("wsfleet_api_writes") - before
 
 
+def test_a_new_fleet_that_no_plan_can_be_made_of_is_not_ready(
+    lab: Client, namespace: str, start: Start
+) -> None:
+    start()
+    lab.apply(wsfleet("odin", instance={"cpu": "100m", "memory": "128Mi"}), namespace=namespace)
+    status = wait_condition(lab, "odin", namespace, "Degraded")
+    ready = condition(status, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "SizingFailed")
+    assert "instance.reserved.cpu" in ready["message"]
+
+
 def test_a_spec_that_no_plan_can_be_made_of_is_told_and_touches_no_pod(
     lab: Client, namespace: str, start: Start
 ) -> None:

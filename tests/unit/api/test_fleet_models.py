@@ -97,6 +97,7 @@ def test_overrides_are_settings_by_their_own_names() -> None:
             "spec.autoscaling.minReplicas: minReplicas must not be above maxReplicas",
         ),
         ({"autoscaling": {"minReplicas": 5}}, "spec.autoscaling.maxReplicas: Field required"),
+        ({"instance": {"cpu": 2}}, "spec.instance.memory: memory must be given where cpu is and no type"),
         (
             {"overrides": {"cpuRejectThreshold": 85, "cpuPauseThreshold": 80}},
             "spec.overrides.cpuRejectThreshold: cpuRejectThreshold must not be above cpuPauseThreshold",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import pytest
 
 from tests.cluster import choice
@@ -58,6 +61,38 @@ def test_all_that_lacks_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> Non
         use_current({})
     for lacking in ("kubectl on PATH", "helm on PATH", "IMAGE_WSNODE, IMAGE_OPERATOR, IMAGE_NATS"):
         assert lacking in str(caught.value)
+
+
+@pytest.fixture
+def a_kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kubectl that knows of one context, and no helm."""
+    program = tmp_path / "kubectl"
+    program.write_text(
+        '#!/bin/sh\ncase "$*" in *current-context) echo prod-eu;; *) echo https://k:6443;; esac\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    return program
+
+
+def test_the_context_comes_first_and_then_all_that_lacks(a_kubectl: Path) -> None:
+    with pytest.raises(ClusterError) as caught:
+        use_current({"IMAGE_NATS": "nats:2.12"})
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "CLUSTER=current would use the context prod-eu (server https://k:6443), and needs:"
+    assert lines[1] == "  - helm on PATH"
+    assert lines[2].startswith("  - images that the cluster can pull; not set: IMAGE_WSNODE, IMAGE_OPERATOR.")
+    assert lines[3].endswith("is meant: set CONFIRM_CONTEXT=prod-eu")
+    assert len(lines) == 4
+
+
+def test_a_kubeconfig_without_a_context_is_told_in_kubectls_words(a_kubectl: Path) -> None:
+    a_kubectl.write_text("#!/bin/sh\necho 'error: current-context is not set' >&2\nexit 1\n")
+    with pytest.raises(
+        ClusterError, match=r"a kubeconfig with a current context: .*is not set\n  - helm on PATH"
+    ):
+        use_current({})
 
 
 def test_images_must_be_named_for_a_cluster_that_pulls_them() -> None:

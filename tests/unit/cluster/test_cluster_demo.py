@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.demo import Demo, Step, run
+from tests.cluster import traffic
+from tests.cluster.client import Client
+from tests.cluster.demo import Demo, Step, farewell, run
+from tests.cluster.liveview import View
 from tests.cluster.places import Places
 from tests.cluster.shell import ClusterError
 
@@ -40,3 +43,18 @@ def test_a_failure_names_its_step_and_what_to_look_at() -> None:
         ClusterError, match="step 2 of 3, two: helm says no\nto look into it: kubectl get pods"
     ):
         run(DEMO, steps)
+
+
+def test_a_fleet_that_has_grown_before_is_told_in_one_line_and_not_waited_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    grown = View("Running", 2, 2, traffic.CONNECTIONS, 20_000, 5.0, 8000, "1 to 2: Connections", (), "")
+    assert traffic._in_lines(lambda: grown) == grown
+    assert capsys.readouterr().out.count("Running: 2/2 nodes ready") == 1
+
+
+def test_what_to_try_next_holds_for_a_service_that_was_made_again() -> None:
+    places = Places(Path("/tmp/x"), Path("/tmp/y"))
+    text = farewell(Demo(places, {}, Client(Path("/k"), "/b/kubectl", "/b/helm", {}, places)))
+    assert "tail ws://$(kubectl get service odin -o jsonpath={.spec.clusterIP})/ws BTC.trade" in text
+    assert "make down" in text

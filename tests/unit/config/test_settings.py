@@ -45,7 +45,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "js_stream_max_msgs": (1, 10**9),
     "js_stream_max_bytes": (1024, 2**40),
     "js_stream_replicas": (1, 5),
-    "processes": (1, 1),
+    "processes": (0, 64),
 }
 # What has to go with a value at its edge, so that only the bound itself is tested.
 COMPANIONS: dict[str, dict[str, Any]] = {
@@ -109,7 +109,7 @@ def test_what_is_no_usable_number_is_refused_by_name(field: str, text: str) -> N
         ),
         ({"WS_MAX_CONNECTIONS": "0"}, "WS_MAX_CONNECTIONS='0': input should be greater than or equal to 1"),
         ({"WS_CPU_LIMIT": "0"}, "WS_CPU_LIMIT='0': input should be greater than 0"),
-        ({"WS_PROCESSES": "4"}, "WS_PROCESSES='4': input should be less than or equal to 1"),
+        ({"WS_PROCESSES": "65"}, "WS_PROCESSES='65': input should be less than or equal to 64"),
         (
             {"LOG_LEVEL": "loud"},
             "LOG_LEVEL='loud': input should be 'debug', 'info', 'warning' or 'error'",

@@ -17,6 +17,7 @@ from wsnode.load_options import (
     parse_url,
     raise_descriptor_limit,
     seconds_of,
+    span_of,
 )
 from wsnode.load_report import progress_line, summary
 from wsnode.load_table import ClientTable
@@ -59,6 +60,8 @@ def test_a_bad_url_is_named(url: str) -> None:
         ("heartbeat", -1, "heartbeat -1: must be between 0 and 86400"),
         ("marks", (0,), "mark 0: must be between 1 and 1e+06"),
         ("channels", (), "channels: at least one is needed"),
+        ("churn", (0, 1), "churn 0: must be between 0.01 and 86400"),
+        ("churn", (15, 5), "churn 5: must be between 15 and 86400"),
     ],
 )
 def test_a_value_out_of_bounds_is_named(field: str, value: object, message: str) -> None:
@@ -81,6 +84,28 @@ def test_a_time_is_read_with_its_unit() -> None:
     assert [seconds_of("hold", text) for text in ("30", "1m30s", "500ms")] == [30.0, 90.0, 0.5]
     with pytest.raises(LoadError, match=r"^hold 'soon': must be a duration"):
         seconds_of("hold", "soon")
+
+
+def test_two_times_are_read_with_one_unit_or_two() -> None:
+    texts = ("5-15s", "5s-15s", "500ms-2s", "5-15", "7s", "1.5-2m")
+    assert [span_of("churn", text) for text in texts] == [
+        (5.0, 15.0),
+        (5.0, 15.0),
+        (0.5, 2.0),
+        (5.0, 15.0),
+        (7.0, 7.0),
+        (90.0, 120.0),
+    ]
+    for text in ("", "-", "5-", "-5s", "5-15-20s", "now-later"):
+        with pytest.raises(LoadError):
+            span_of("churn", text)
+
+
+def test_patterns_are_channels_only_where_they_are_welcome() -> None:
+    assert expand_channels("BTC.*, *.trade,*,A.b", patterns=True) == ("BTC.*", "*.trade", "*", "A.b")
+    for text in ("A.*.b", "A.b*", "**", "*.", ".*", "A.b.*"):
+        with pytest.raises(LoadError, match=r"^channel "):
+            expand_channels(text, patterns=True)
 
 
 def test_too_many_connections_for_this_machine_are_refused_with_a_remedy(

@@ -14,6 +14,7 @@ from wsnode.client_messages import subscribe_message
 from wsnode.load_wire import (
     ACK,
     BAD,
+    CAUGHT_UP,
     CLOSE,
     DATA,
     ERROR,
@@ -24,6 +25,7 @@ from wsnode.load_wire import (
     PONG,
     POSITION,
     Event,
+    Outcome,
     Scanner,
     close_frame,
     handshake_request,
@@ -69,21 +71,29 @@ def test_control_messages() -> None:
     found = events(
         '{"type":"hello","node":"n-1","epoch":"e","head":5,"oldest":1}',
         '{"type":"subscription_ack","subscribed":["BTC.trade"],"count":1,"seq":5}',
+        '{"type":"subscription_ack","subscribed":["BTC.trade","ETH.trade","A.b"],"count":3,"seq":5,"channels":'
+        '{"BTC.trade":{"recovered":true},"ETH.trade":{"recovered":false,"missing":[2,4]},'
+        '"A.b":{"recovered":false}}}',
         '{"type":"position","seq":9}',
+        '{"type":"position","seq":9,"prev":7}',
         '{"type":"pong","ts":1,"seq":9}',
         '{"type":"feed","connected":false}',
         '{"type":"error","code":"TOO_MANY_CHANNELS","message":"…"}',
         '{"type":"caught_up","channel":"BTC.trade","seq":9}',
+        '{"type":"caught_up","channel":"ETH.trade","seq":9,"missing":[3,6]}',
         "[1,2,3]",
     )
     assert found == [
         Event(HELLO, text="n-1", payload=b"e"),
         Event(ACK, seq=5),
+        Event(ACK, seq=5, outcomes=(Outcome(0, True), Outcome(1, False, 2, 4), Outcome(-1, False))),
         Event(POSITION, seq=9),
+        Event(POSITION, seq=9, prev=7),
         Event(PONG, seq=9),
         Event(FEED, seq=0),
         Event(ERROR, text="TOO_MANY_CHANNELS"),
-        Event(OTHER),
+        Event(CAUGHT_UP, seq=9, outcomes=(Outcome(0, True),)),
+        Event(CAUGHT_UP, seq=9, outcomes=(Outcome(1, True, 3, 6),)),
         Event(OTHER),
     ]
 

@@ -93,6 +93,19 @@ def test_bad_lines(line: bytes, channel: str | None) -> None:
         parse_line(line, channel, PREFIX)
 
 
+@pytest.mark.parametrize(
+    ("line", "channel", "words"),
+    [
+        (b"BTC trade", None, "what follows BTC is none .*, and a channel has a dot, as BTC.trade$"),
+        (b"BTC.trade price", None, r"what follows BTC.trade is none .*\)$"),
+        (b"price", "BTC.trade", "must be JSON: "),
+    ],
+)
+def test_a_bad_line_says_which_part_is_bad(line: bytes, channel: str | None, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse_line(line, channel, PREFIX)
+
+
 @given(st.binary(max_size=60), st.sampled_from([None, "BTC.trade"]))
 def test_any_line_is_a_message_with_json_or_a_value_error(line: bytes, channel: str | None) -> None:
     try:

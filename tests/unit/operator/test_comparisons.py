@@ -35,6 +35,16 @@ def test_without_a_nodes_word_nothing_is_known_of_the_stream() -> None:
     assert stream_finding(SETTINGS, [parse_status({}, 1.0)]).status == "Unknown"
 
 
+def test_what_nodes_of_an_earlier_shape_read_stays_said_until_a_new_one_reads() -> None:
+    said = {"type": "StreamDiffers", "status": "True", "reason": "StreamExists", "message": "as it was"}
+    before = {"conditions": [said]}
+    kept = stream_finding(SETTINGS, [parse_status({}, 1.0)], [node()], before)
+    assert (kept.status, kept.reason, kept.message) == ("True", "StreamExists", "as it was")
+    assert stream_finding(SETTINGS, [node()], [node()], before).status == "False"
+    assert stream_finding(SETTINGS, [], [parse_status({}, 1.0)], before).status == "Unknown"
+    assert stream_finding(SETTINGS, [], [node()], {}).status == "Unknown"
+
+
 def test_a_stream_that_differs_is_told_with_the_command_that_changes_it() -> None:
     found = stream_finding(SETTINGS, [node(max_age_seconds=3600.0, max_msgs=-1)])
     assert (found.status, found.reason) == ("True", "StreamExists")
@@ -100,8 +110,16 @@ def test_a_machine_that_is_large_enough_or_not_known_is_no_obstacle(machines: li
         ({}, {"ScaleNeedsReplicas"}),
         ({"replicas": 0}, set()),
         ({"autoscaling": {"maxReplicas": 3}}, set()),
-        ({"autoscaling": {"maxReplicas": 3}, "replicas": 0}, {"ReplicasIgnored"}),
+        ({"autoscaling": {"maxReplicas": 3}, "replicas": 0}, {"ReplicasIgnored: 0"}),
     ],
 )
 def test_what_there_is_to_remark_on_a_spec(spec: dict[str, Any], remarks: set[str]) -> None:
-    assert remarks_on(spec) == remarks
+    assert set(remarks_on(spec)) == remarks
+
+
+def test_an_ignored_size_is_remarked_anew_when_it_was_changed_again() -> None:
+    first, second = (remarks_on({"autoscaling": {}, "replicas": number}) for number in (3, 5))
+    assert not first.keys() & second.keys()
+    assert list(second.values()) == [
+        ("ReplicasIgnored", "spec.replicas (5) is ignored while spec.autoscaling is set")
+    ]

@@ -71,10 +71,49 @@ def test_a_lost_feed_names_the_nodes_and_unknown_is_not_lost() -> None:
     }
     lost = feed_finding(seen(*pods, figures=figures))
     assert (lost.status, lost.reason) == ("False", "FeedLost")
-    assert lost.message == "1 of 2 nodes have lost NATS: odin-b"
-    never = feed_finding(seen(node("a"), node("b", ready=False), figures=figures))
-    assert (never.status, never.reason) == ("False", "NotReached")
-    assert never.message == "1 of 2 nodes have not reached NATS yet, see their logs: odin-b"
+    assert lost.message == "1 of 2 nodes has lost NATS: odin-b"
+    reads = feed_finding(seen(node("a"), figures=figures))
+    assert (reads.status, reads.message) == ("True", "the node reads from NATS")
+
+
+TROUBLE = "nats://***@nats:4222: Connect call failed"
+
+
+def unseeded(trouble: str | None = TROUBLE) -> NodeFigures:
+    return NodeFigures(taken=0, feed_connected=False, feed_seeded=False, feed_trouble=trouble)
+
+
+def test_nodes_that_never_had_nats_say_where_they_look_for_it_and_what_happens() -> None:
+    pods = (node("a"), node("b", ready=False), node("c", ready=False))
+    figures = {"a": NodeFigures(taken=0, feed_connected=True), "b": unseeded(None), "c": unseeded()}
+    found = feed_finding(seen(*pods, figures=figures))
+    assert (found.status, found.reason) == ("False", "NotReached")
+    assert found.message == f"2 of 3 nodes have not reached NATS yet: odin-b, odin-c; odin-c: {TROUBLE}"
+    one = feed_finding(seen(pods[2], figures=figures))
+    assert one.message == f"1 of 1 node has not reached NATS yet; odin-c: {TROUBLE}"
+    # Those that had it and lost it are clients' affair, so they come first.
+    lost = NodeFigures(taken=0, feed_connected=False, feed_seeded=True, feed_trouble=TROUBLE)
+    found = feed_finding(seen(*pods, figures={**figures, "a": lost}))
+    assert found.message == f"1 of 3 nodes has lost NATS; odin-a: {TROUBLE}"
+
+
+@pytest.mark.parametrize(
+    ("pod", "figures", "reason"),
+    [
+        (node("a", ready=False, pod_age_seconds=61.0), unseeded(), "NatsNotReached"),
+        (node("a", ready=False, pod_age_seconds=59.0), unseeded(), "AsExpected"),
+        (node("a", ready=False, pod_age_seconds=9e5, unready_seconds=5.0), unseeded(), "AsExpected"),
+        (node("a", ready=False, pod_age_seconds=61.0), unseeded(None), "AsExpected"),
+        (node("a", pod_age_seconds=61.0), unseeded(), "AsExpected"),
+    ],
+)
+def test_a_new_node_that_does_not_reach_nats_degrades_after_a_while(
+    pod: NodeSample, figures: NodeFigures, reason: str
+) -> None:
+    found = degraded_finding(seen(node("z"), pod, figures={"a": figures}), Idle())
+    assert found.reason == reason
+    if found.status == "True":
+        assert found.message == f"odin-a has not reached NATS since its start: {TROUBLE}"
 
 
 @pytest.mark.parametrize(
@@ -99,16 +138,28 @@ def test_an_unschedulable_pod_says_what_the_scheduler_says_and_which_number_to_c
     found = degraded_finding(seen(pod, conditions=conditions), Idle())
     assert (found.status, found.reason) == ("True", "Unschedulable")
     assert found.message == (
-        "no Kubernetes node takes 1 of 1 pods; odin-a: 0/1 nodes are available: 1 Insufficient memory. "
+        "no Kubernetes node takes 1 of 1 pod; odin-a: 0/1 nodes are available: 1 Insufficient memory. "
         "Add machines, or lower spec.template.resources.requests"
     )
 
 
-def test_cordoned_machines_are_not_blamed_on_the_requests() -> None:
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (
+            "0/1 nodes are available: 1 node(s) were unschedulable.",
+            "Machines are cordoned and take no pods: uncordon one, or add machines",
+        ),
+        (
+            "0/2 nodes are available: 1 Insufficient memory, 1 node(s) were unschedulable.",
+            "Machines are cordoned: uncordon one, add machines, or lower spec.template.resources.requests",
+        ),
+    ],
+)
+def test_cordoned_machines_are_not_blamed_on_the_requests(text: str, advice: str) -> None:
     pod = node("a", ready=False, unschedulable=True)
-    text = "0/1 nodes are available: 1 node(s) were unschedulable."
     found = degraded_finding(seen(pod, conditions=[{"type": "PodScheduled", "message": text}]), Idle())
-    assert found.message.endswith("Uncordon machines or add some")
+    assert found.message.endswith(advice)
 
 
 def test_pods_that_a_quota_forbids_are_told_in_its_words() -> None:
@@ -133,7 +184,7 @@ def test_a_stream_that_no_node_can_use_is_told_with_the_cause() -> None:
     figures = {"a": NodeFigures(taken=0, feed_connected=False, feed_problem=problem)}
     found = feed_finding(seen(node("a", ready=False), figures=figures))
     assert (found.status, found.reason) == ("False", "StreamUnusable")
-    assert found.message == f"1 of 1 nodes can't use the stream; odin-a: {problem}"
+    assert found.message == f"1 of 1 node can't use the stream; odin-a: {problem}"
 
 
 def test_refused_settings_and_a_stalled_rollout_degrade() -> None:

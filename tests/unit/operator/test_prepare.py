@@ -79,7 +79,7 @@ def test_what_follows_from_the_spec_alone_is_in_the_resources_own_form() -> None
     assert status.node_settings.values["WS_MAX_CONNECTIONS"] == "10000"
     assert "WS_NODE_NAME" not in status.node_settings.values
     assert [one.name for one in status.projections] == ["light", "target", "peak"]
-    assert "20000 users" in (status.recommendation or "")
+    assert "20,000 users" in (status.recommendation or "")
 
 
 def test_the_image_is_pinned_until_the_spec_or_a_restart_says_otherwise() -> None:

@@ -32,7 +32,7 @@ def test_a_pause() -> None:
 def test_missing_figures() -> None:
     active, _ = scaling_conditions(settled(POLICY, 1).look(silent("a")))
     assert (active.status, active.reason) == (True, "FiguresMissing")
-    assert active.message == "1 of 1 nodes give no figures; they count as full"
+    assert active.message == "1 of 1 node gives no figures; silent nodes count as full"
 
 
 def test_a_size_kept_after_an_outage() -> None:
@@ -41,8 +41,12 @@ def test_a_size_kept_after_an_outage() -> None:
     fleet.look_for(60, [node("a", 0), node("b", 0)])
     assert fleet.last is not None
     active, _ = scaling_conditions(fleet.last)
-    assert (active.status, active.reason) == (True, "Stabilization")
-    assert active.message.endswith("up to 2 nodes were asked for in the last 300 s")
+    assert (active.status, active.reason) == (True, "ConnectionsDropped")
+    assert active.message == (
+        "0 connections need 1 node at 80 % of 10,000 each; connections dropped and not by our own closes; "
+        "clients may come back at once, so no node goes for about 30 min; "
+        "the last 300 s may have needed 2 nodes, silent nodes taken as full"
+    )
     fleet.look_for(300, [node("a", 0), node("b", 0)])
     active, _ = scaling_conditions(fleet.last)
     assert (active.status, active.reason) == (True, "ConnectionsDropped")

@@ -151,7 +151,7 @@ def test_if_another_pod_than_the_chosen_one_went_the_victim_is_given_back() -> N
     victim = node("v", ready=False, drain=DrainState.DRAINED, marked_seconds=40.0)
     step = next_scale_in_step(world(victim, desired=1, replicas=1), POLICY)
     assert step == Release(
-        uid="v", pod="v", cancel_drain=True, reason="1 nodes are wanted and there are no more than that"
+        uid="v", pod="v", cancel_drain=True, reason="1 node is wanted and there are no more than that"
     )
 
 

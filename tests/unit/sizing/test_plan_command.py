@@ -34,8 +34,10 @@ def test_env_is_the_documents_block(run: Run) -> None:
     lines = out.splitlines()
     assert lines[:3] == ["WS_CPU_LIMIT=1.8", "WS_MEMORY_LIMIT=1879048192", "WS_MAX_CONNECTIONS=10000"]
     assert lines[8:10] == ["WS_CPU_REJECT_THRESHOLD=75.0", "WS_CPU_PAUSE_THRESHOLD=80.0"]
-    assert lines[-2:] == ["LOG_LEVEL=info", "LOG_FORMAT=json"]
-    assert len(lines) == 17
+    assert lines[15:17] == ["LOG_LEVEL=info", "LOG_FORMAT=json"]
+    # What the table shows beyond the document's block comes after it.
+    assert lines[17:] == ["WS_DRAIN_DELAY=10s", "WS_DRAIN_RATE=100.0", "WS_DRAIN_TIMEOUT=300s"]
+    assert "WS_MAX_CHANNELS=7" in run("plan", "-o", "env", "--set", "maxChannels=7")[1].splitlines()
 
 
 def test_json_and_yaml_say_the_same(run: Run) -> None:
@@ -108,6 +110,13 @@ def test_options_reach_the_plan(run: Run) -> None:
     assert document["env"]["LOG_LEVEL"] == "debug"
 
 
+def test_a_type_that_is_not_known_is_taken_with_its_figures(run: Run) -> None:
+    status, out, _ = run("plan", "-o", "json", "--instance", "m9.huge", "--cpu", "4", "--memory", "8Gi")
+    machine = json.loads(out)["machine"]
+    assert status == 0
+    assert (machine["name"], machine["vcpu"], machine["memoryBytes"]) == ("m9.huge", 4, 2**33)
+
+
 def test_instances_are_listed(run: Run) -> None:
     status, out, _ = run("plan", "--list-instances")
     assert status == 0
@@ -121,7 +130,12 @@ def test_instances_are_listed(run: Run) -> None:
     [
         (["--instance", "e2-smal"], "--instance e2-smal is not a known machine type; meant e2-small"),
         (["--cpu", "x"], "'--cpu': 'x' must be vCPU such as 2, 0.5 or 1800m"),
-        (["--cpu", "4"], "--memory absent must be given along with CPU"),
+        (["--instance", "e2-huge", "--cpu", "4"], "meant e2-highcpu-8 or e2-highcpu-4 or e2-highcpu-2? Any"),
+        (["--cpu", "4"], "--memory must be given where CPU is and no machine type"),
+        (["--cpu", "0", "--memory", "8Gi"], "--cpu 0 must be from 0.01 to 1,024 vCPU"),
+        (["--memory", "8"], "--memory 8 bytes must be from 32Mi to 1024Ti; meant 8Gi?"),
+        (["--memory", "8k"], "--memory 8000 bytes must be from 32Mi to 1024Ti\n"),
+        (["--users", "-1"], "'-1' must be a whole number from 1 on, or a range such as 20000-40000"),
         (["--memory", "2GX"], "'--memory': '2GX' must be memory such as 2Gi"),
         (["--rate", "-1"], "'--rate': '-1' must be a number such as 2 or 0.5, not negative"),
         (["--rate", "nan"], "'--rate': 'nan' must be a number"),

@@ -6,9 +6,21 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from wsfleet.api import WsFleetSpec
-from wsfleet.sizing import CostSource, Inputs, Limits, Plan, Profile, SizingError, make_plan
+from wsfleet.api.machine_types import MACHINE_TYPES
+from wsfleet.sizing import (
+    MACHINES,
+    CostSource,
+    Inputs,
+    Limits,
+    Plan,
+    Profile,
+    SizingError,
+    choose_machine,
+    make_plan,
+)
 from wsfleet.sizing.from_spec import inputs_from_spec
 from wsfleet.sizing.notes import NoteKind
 
@@ -82,7 +94,16 @@ def test_everything_is_passed_on() -> None:
 
 def test_an_unknown_type_is_named() -> None:
     with pytest.raises(SizingError, match=r"^instance\.type: e2-smal .*meant e2-small"):
+        choose_machine("e2-smal")
+    with pytest.raises(ValidationError, match=r"e2-small, .* any other needs cpu and memory"):
         plan_of(instance={"type": "e2-smal"})
+    with pytest.raises(ValidationError, match="any other needs cpu and memory"):
+        plan_of(instance={"type": "e2-smal", "cpu": 2})
+    assert plan_of(instance={"type": "e9-mine", "cpu": 2, "memory": "2Gi"}).inputs.machine.name == "e9-mine"
+
+
+def test_the_resource_knows_the_types_whose_figures_sizing_has() -> None:
+    assert tuple(MACHINES) == MACHINE_TYPES
 
 
 STREAM = {"maxAge": "1m", "maxMessages": 500, "maxBytes": "1Mi"}
