@@ -19,7 +19,7 @@ from wsnode.counters import Counters
 from wsnode.feed_sorting import Sorter
 from wsnode.feed_state import FeedState
 from wsnode.feed_stream import PAUSED, STOPPING
-from wsnode.natsclient import subscribe_directly, unsubscribe_directly
+from wsnode.natsclient import settled, subscribe_directly, unsubscribe_directly
 from wsnode.pull import parse_headers
 from wsnode.ring import Ring
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
 _log = logging.getLogger(__name__)
-_ANSWER_SECONDS = 3
 _REFUSED_RETRY_SECONDS = 2.0
 _BREATHE_EVERY = 64
 
@@ -83,7 +82,7 @@ class CoreReader:
         try:
             for subject in state.settings.js_stream_subjects:
                 subscriptions.append(await subscribe_directly(client, subject, self._received))
-            await client.flush(_ANSWER_SECONDS)
+            await settled(client)
             if state.refused is not None and not self._begun:
                 # Said before the flush was answered, if at all: there is no other answer to a subscription.
                 state.lost_touch()

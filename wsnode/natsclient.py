@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 NOT_UTF8 = "\ufffd"
 """Stands in a subject for what is not UTF-8."""
 
+_ANSWER_SECONDS = 3
+
 # Subject, reply subject, payload and header as they were read; True to let others work for a moment.
 Direct = Callable[[bytes, bytes, bytes, "bytes | None"], bool]
 
@@ -70,6 +72,18 @@ async def subscribe_directly(client: Client, subject: str, take: Direct) -> Any:
     """
     client.next_direct = take  # type: ignore[attr-defined]
     return await client.subscribe(subject, cb=_nothing)
+
+
+async def settled(client: Client) -> None:
+    """Waits until the server has acted on all that was said to it; what it refuses has been told by then.
+
+    The library's own `flush` alone may ask for the answer before it has written the rest.
+
+    Raises:
+        nats.errors.Error: no answer came, or the connection is gone.
+    """
+    await client._flush_pending(force_flush=True)
+    await client.flush(_ANSWER_SECONDS)
 
 
 async def unsubscribe_directly(client: Client, subscription: Any) -> None:

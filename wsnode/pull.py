@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from wsnode.natsclient import subscribe_directly, unsubscribe_directly
+from wsnode.natsclient import settled, subscribe_directly, unsubscribe_directly
 from wsnode.rates import TokenBucket
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ _log = logging.getLogger(__name__)
 PULL_MESSAGES = 500
 PULL_BYTES = 1 << 20
 _EXPIRES_SECONDS = 30.0
-_ANSWER_SECONDS = 3
 HEARTBEAT_SECONDS = 1.0
 # Ticks of a second without a heartbeat after which the consumer counts as lost. Counted by the
 # loop's own ticks, not by the clock: a loop that was busy must not take its own lateness for silence.
@@ -143,7 +142,7 @@ class Pull:
         subscription = await subscribe_directly(self._client, self._inbox, self._received)
         try:
             await self._top_up()
-            await self._client.flush(_ANSWER_SECONDS)
+            await settled(self._client)
             self._on_open()
             tick = time.monotonic() + HEARTBEAT_SECONDS
             while self._ended is None:

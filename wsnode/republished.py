@@ -16,14 +16,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from wsnode.feed_state import FeedState
-from wsnode.natsclient import subscribe_directly, unsubscribe_directly
+from wsnode.natsclient import settled, subscribe_directly, unsubscribe_directly
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
 
 _log = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 3
 KEPT_MESSAGES = 1000
 KEPT_BYTES = 8 << 20
 GAP = "gap"
@@ -106,7 +105,7 @@ class Flow:
         self._state.refused = None
         subject = self._state.settings.republish_subject
         self._subscription = await subscribe_directly(self._client, subject, self._received)
-        await self._client.flush(ANSWER_SECONDS)
+        await settled(self._client)
         return self._state.refused
 
     async def close(self) -> None:
