@@ -8,12 +8,11 @@ import os
 import time
 
 from wsnode import logs
-from wsnode.admission import Admission, Figures, Reason
 from wsnode.channels import Channels
 from wsnode.config import Settings
 from wsnode.conflation import Flusher
 from wsnode.counters import Counters
-from wsnode.descriptors import raise_descriptor_limit
+from wsnode.door import Door
 from wsnode.drain import Drain
 from wsnode.fanout import Fanout
 from wsnode.feed import Feed
@@ -57,12 +56,15 @@ class Node:
         self.counters = Counters()
         self._loop = loop
         self._gauges = Gauges(settings.cpu_limit, group)
-        self._admission = Admission(settings)
         self._ring = Ring(
             Window(settings.js_stream_max_age, settings.js_stream_max_msgs, settings.js_stream_max_bytes)
         )
         self._channels: Channels[Link] = Channels()
         self._links = Links(loop, group.share(settings, 0), self.counters)
+        self._door = Door(
+            settings, self._links, self._gauges, group, refusing=lambda: self.drain_control.refusing
+        )
+        self._admission = self._door.admission
         self._fanout = Fanout(loop, self._links, self._channels, self._ring, self.counters)
         parts = self._links, self._channels, self._fanout
         self._flusher = Flusher(self._links, self._ring, self.counters, self._fanout)
@@ -70,7 +72,7 @@ class Node:
         self._joiner.caught_up = self._level
         self._sessions = Sessions(*parts, self._joiner, self._flusher, self._ring, self.counters)
         self._sweep = Sweep(self._links, self.counters)
-        self.drain_control = Drain(loop, self._links, self._open_in_all)
+        self.drain_control = Drain(loop, self._links, self._door.open_in_all)
         self.feed_reader = Feed(
             settings,
             self._ring,
@@ -86,7 +88,6 @@ class Node:
         self._timer: asyncio.TimerHandle | None = None
         self._tick_due = self._position_due = 0.0
         self._epoch_told = ""
-        self._descriptors = raise_descriptor_limit(settings.max_connections)
         self.port = 0
 
     # Start and stop, called in order by the server.
@@ -104,12 +105,13 @@ class Node:
             listener,
             self._links,
             self.counters,
-            admit=self._admit,
+            admit=self._door.admit,
             healthy=lambda: self.healthy,
             greet=self._greet,
             read=self._sessions.read,
-            descriptors_free=self._descriptors_free,
+            descriptors_free=self._door.descriptors_free,
         )
+        self._door.open_from = self._intake.from_address
         self._links.on_data = self._received
         self._links.on_leave = self._left
         self._links.on_emptied = self._emptied
@@ -144,13 +146,11 @@ class Node:
             _log.error("settings file not taken over", extra=logs.fields(error=change.error))
             return
         before, self.settings = self.settings, change.settings
-        self._admission.update(change.settings)
+        self._door.update(change.settings)
         self._take_share()
         self.feed_reader.update(change.settings)
         self._gauges.cpu.limit_cores = change.settings.cpu_limit
         logs.set_level(change.settings.log_level)
-        if change.settings.max_connections > before.max_connections:
-            self._descriptors = raise_descriptor_limit(change.settings.max_connections, self._links.total)
         _log.info("settings applied", extra=logs.fields(**describe_change(before, change.settings)))
 
     # What the admin port sees and may ask.
@@ -209,7 +209,7 @@ class Node:
 
     @property
     def healthy(self) -> bool:
-        return self.ready and self._refusal(None) is None
+        return self.ready and self._door.refusal(None) is None
 
     @property
     def queue_depth(self) -> int:
@@ -260,11 +260,9 @@ class Node:
 
     def _left(self, link: Link) -> None:
         self._channels.leave(link)
-        self._group.publish(self._links.open_count)
         if self._intake is not None:
             self._intake.left(link)
-            if link.address is not None:
-                self._group.publish_address(link.address, self._intake.from_address(link.address))
+        self._door.left(link)
 
     def _greet(self, link: Link, query: str, last_event_id: str) -> bytes:
         self._group.entered()
@@ -277,39 +275,6 @@ class Node:
     def _level(self) -> bool:
         feed = self.feed_reader.status
         return feed.connected and not feed.paused and not feed.lag and not self._fanout.busy
-
-    def _open_in_all(self) -> int:
-        return self._links.open_count + self._group.open_elsewhere()
-
-    def _figures(self, address: str | None) -> Figures:
-        connections = self._open_in_all()
-        return Figures(
-            connections=connections,
-            goroutines=2 * connections + self.settings.worker_pool_size,
-            cpu_percent=self._gauges.cpu.percent,
-            memory_bytes=self._gauges.memory.bytes,
-            descriptors_free=self._descriptors_free(),
-            loop_lag_seconds=self._gauges.lag.seconds,
-            draining=self.drain_control.refusing,
-            address_connections=self._open_from(address) + self._group.open_from(address),
-        )
-
-    def _open_from(self, address: str | None) -> int:
-        return self._intake.from_address(address) if self._intake is not None else 0
-
-    def _descriptors_free(self) -> int:
-        return self._descriptors - self._links.total
-
-    def _admit(self, address: str | None) -> Reason | None:
-        own = self._links.open_count
-        with self._group.door(self.settings, own):
-            reason = self._refusal(address)
-            if reason is None:
-                self._group.claim(own + 1, address, self._open_from(address) + 1)
-        return reason
-
-    def _refusal(self, address: str | None) -> Reason | None:
-        return self._admission.decide(time.monotonic(), self._figures(address))
 
     def _take_share(self) -> None:
         """Takes this process's part of the node's rates and budgets, where it is another than before."""
@@ -328,18 +293,23 @@ class Node:
         self._ring.epoch = epoch
         self._fanout.restart()
         self._joiner.reset()
-        if before or self._links.open_count:
-            self._fanout.announce(Announcement(frame_for=self._sessions.introduce_again))
+        # Those who come in before this is written have had the hello of the new one.
+        open_before = set(self._links.open_links())
+        if before or open_before:
+
+            def introduced(link: Link) -> bytes:
+                return self._sessions.introduce_again(link) if link in open_before else b""
+
+            self._fanout.announce(Announcement(frame_for=introduced))
 
     def _tick(self) -> None:
         """Once a second: the sweep, the gauges, the door, the feed's pause, the ring's age, positions."""
         loop_time, now = self._loop.time(), time.monotonic()
         self._tick_due = max(self._tick_due + _TICK_SECONDS, loop_time)
         self._timer = self._loop.call_at(self._tick_due, self._tick)
-        self._group.publish(self._links.open_count)
         self._take_share()
         self._gauges.sample(now)
-        self._admission.observe(now, self._figures(None))
+        self._door.observe(now)
         # Replays slow down first, before the feed pauses.
         self._joiner.slow = self._admission.cpu_short
         self.feed_reader.pause(self._admission.paused(self._gauges.cpu.percent))

@@ -23,6 +23,8 @@ from wsnode.view import DrainStatus, NotNowError, ShedStatus
 
 _log = logging.getLogger(__name__)
 _AGES_SECONDS = 2.0
+_REPORTED_WITHIN_SECONDS = 1.0
+"""A worker that hangs says nothing, and must not hide how far the others are."""
 
 
 @dataclass(slots=True)
@@ -85,9 +87,12 @@ class LettingGo:
         if self.drained.is_set():
             return DrainStatus("drained", 0, plan.rate, 0.0)
         left = max(0.0, plan.end - now)
-        if now < plan.accept_until:
-            return DrainStatus("delay", connections, plan.rate, left)
         parts = [child.report.drain for child in supervisor.children.values() if child.report is not None]
+        still_accepting = any(part.state in ("none", "delay") for part in parts)
+        if now < plan.accept_until or (
+            still_accepting and now < plan.accept_until + _REPORTED_WITHIN_SECONDS
+        ):
+            return DrainStatus("delay", connections, plan.rate, left)
         closing = [part for part in parts if part.state == "closing"]
         remaining = max(connections, sum(part.remaining for part in closing))
         rate = sum(part.rate_per_second for part in closing) or plan.rate

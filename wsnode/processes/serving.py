@@ -52,6 +52,7 @@ async def serve(loaded: Loaded, environ: Mapping[str, str], workers: int) -> int
         await supervisor.stop()
         node.stop()
         await admin.stop()
+        supervisor.close()
         stopping.release()
 
 

@@ -70,6 +70,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._replacing = True
         self._failures: Counter[int] = Counter()
+        self._had: set[int] = set()
         self._starting: dict[int, asyncio.TimerHandle | asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._none_left: asyncio.Event | None = None
@@ -134,6 +135,9 @@ class Supervisor:
             self._timer.cancel()
         if self._reserved is not None:
             self._reserved.close()
+
+    def close(self) -> None:
+        """Lets the shared memory go: nothing may be asked any more."""
         self.table.close()
 
     @property
@@ -161,6 +165,8 @@ class Supervisor:
             _log.error("a process can't be started", extra=fields(of=place, error=error.strerror))
             self._failed(place)
             return
+        self.restarts += place in self._had
+        self._had.add(place)
         self.children[place] = child
         del self._starting[place]
         await child.connect()
@@ -205,7 +211,6 @@ class Supervisor:
             _log.error("a process ended", extra=fields(of=child.row, pid=child.pid, how=how))
             if time.monotonic() - child.started > _LONG_LIVED_SECONDS:
                 self._failures[child.row] = 0
-            self.restarts += 1
             self._failed(child.row)
             self._look_if_up()
         if self._none_left is not None and not self.children:

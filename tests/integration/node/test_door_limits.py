@@ -86,7 +86,7 @@ async def test_units_of_concurrent_work_are_bounded(nats_server: NatsServer) -> 
 
 async def test_the_last_descriptors_are_not_given_to_clients(nats_server: NatsServer) -> None:
     async with running_node(node_settings(nats_server.url)) as node:
-        node._descriptors = 66
+        node._door.descriptors = 66
         guest = await WsClient.open(node.port)
         assert await _knock(node) == "descriptors"
         await guest.close()

@@ -164,7 +164,7 @@ async def test_half_open_connections_do_not_take_the_last_descriptors(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_node(node_settings(nats_server.url)) as node:
-        node._descriptors = 50
+        node._door.descriptors = 50
         silent = [await WsClient.connect(node.port, b"") for _ in range(19)]
         await until(lambda: node._links.total == 19)
         refused = [await WsClient.connect(node.port, b"") for _ in range(5)]

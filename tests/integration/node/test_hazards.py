@@ -127,10 +127,10 @@ async def test_a_message_that_the_library_cannot_read_does_not_stop_the_feed(
 
 async def test_raising_the_limit_takes_no_client_for_a_foreign_descriptor(nats_server: NatsServer) -> None:
     async with running_node(node_settings(nats_server.url, max_connections=100)) as node:
-        before = node._descriptors
+        before = node._door.descriptors
         clients = [await WsClient.open(node.port) for _ in range(40)]
         node.apply(_changed(node, max_connections=200))
-        assert node._descriptors > before - 60  # the test's own 40 sockets are foreign
+        assert node._door.descriptors > before - 60  # the test's own 40 sockets are foreign
         for client in clients:
             await client.close()
 

@@ -217,6 +217,24 @@ def test_names_of_variables_and_overrides() -> None:
     assert override_name("max_connections_per_address") == "maxConnectionsPerAddress"
 
 
+@pytest.mark.parametrize(
+    ("processes", "cpu_limit", "cores", "count"),
+    [
+        (0, 1.8, 8, 2),
+        (0, 1.0, 8, 1),
+        (0, 0.5, 8, 1),
+        (0, 3.2, 2, 2),
+        (0, 1.8, 1, 1),
+        (1, 3.2, 8, 1),
+        (4, 0.5, 1, 4),
+    ],
+)
+def test_a_process_for_each_core_begun_unless_a_number_is_set(
+    processes: int, cpu_limit: float, cores: int, count: int
+) -> None:
+    assert Settings(processes=processes, cpu_limit=cpu_limit).process_count(cores) == count
+
+
 def test_limits_and_rates_are_live_and_sockets_and_stream_are_not() -> None:
     assert {"max_connections", "drain_rate", "cpu_limit", "allowed_origins", "log_level"} <= LIVE_FIELDS
     assert not {"addr", "admin_addr", "nats_url", "js_stream_name", "node_name", "processes"} & LIVE_FIELDS
