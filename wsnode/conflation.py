@@ -55,9 +55,11 @@ class Flusher:
         epoch, settled = self._ring.epoch, self._fanout.settled()
         frames = [passed.frame(link.form, epoch) for passed in waiting]
         if extra.lost and extra.joining is None:
-            told = position_frame(settled, max(extra.lost, self._fanout.untold(settled)))
+            lost = max(extra.lost, self._fanout.untold(settled))
             extra.lost = 0
-            frames.append(reframe(link.form, told, event_id(epoch, settled)))
+            # Before anything newer comes, and with the position that covers it.
+            frames.insert(0, reframe(link.form, position_frame(0, lost)))
+            frames.append(reframe(link.form, position_frame(settled, lost), event_id(epoch, settled)))
         extra.patched_after = self._fanout.head()
         data = b"".join(frames)
         self._counters.messages_out += len(waiting)

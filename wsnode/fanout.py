@@ -12,6 +12,7 @@ effect behind it. Rounds do not overlap, so each client sees the stream's order.
 from __future__ import annotations
 
 import asyncio
+import bisect
 import logging
 import time
 from collections import deque
@@ -24,6 +25,7 @@ from wsnode.link import Link
 from wsnode.links import Links
 from wsnode.message import Message
 from wsnode.protocol.answers import position_frame
+from wsnode.protocol.envelope import MAX_SEQUENCE
 from wsnode.protocol.forms import event_id, reframe
 from wsnode.rates import TokenBucket
 from wsnode.ring import Ring
@@ -66,7 +68,7 @@ class Fanout:
         self._round: Round | None = None
         self._scheduled = False
         self._position_due = False
-        self._lost = 0  # not yet told by a position
+        self._losses: list[int] = []  # not yet told by a position, ascending
         self._lost_ever = 0
         self._telling = 0  # by the position of the round under way
         self._later: asyncio.TimerHandle | None = None
@@ -120,7 +122,7 @@ class Fanout:
 
     def untold(self, upto: int) -> int:
         """The highest sequence up to this one that was lost and that no position has told yet, or 0."""
-        return min(max(self._lost, self._telling), upto)
+        return max(self._lost(upto), min(self._telling, upto))
 
     def push(self, message: Message) -> None:
         """Takes a message in. Where the line is full the oldest is let go, counted, and told by `prev`."""
@@ -142,7 +144,8 @@ class Fanout:
 
     def note_loss(self, seq: int) -> None:
         """Messages up to `seq` could not be delivered; the next position tells it."""
-        self._lost = max(self._lost, seq)
+        if seq not in self._losses:
+            bisect.insort(self._losses, seq)
         self.note_unsent(seq)
 
     def note_unsent(self, seq: int) -> None:
@@ -153,7 +156,8 @@ class Fanout:
         """The stream is another one: what waits is of the old one and goes."""
         self._counters.dropped_broadcasts += self._waiting
         self._line.clear()
-        self._waiting = self._lost = self._lost_ever = 0
+        self._losses.clear()
+        self._waiting = self._lost_ever = 0
 
     def _fit(self) -> None:
         while self._waiting > self._links.settings.worker_queue_size:
@@ -166,7 +170,14 @@ class Fanout:
         self._line.extendleft(reversed(held))
         self._waiting -= 1
         self._counters.dropped_broadcasts += 1
+        # One for all that is gone at the line's beginning: it grows with each message while it is full.
+        del self._losses[: bisect.bisect(self._losses, job.seq)]
         self.note_loss(job.seq)
+
+    def _lost(self, upto: int) -> int:
+        """The highest loss up to a sequence that is not told yet, or 0."""
+        count = bisect.bisect(self._losses, upto)
+        return self._losses[count - 1] if count else 0
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -229,13 +240,18 @@ class Fanout:
             return self._announced(job)
         # What one socket may leave of a round must fit into its client's buffer.
         most = min(ROUND_BYTES, self._links.settings.client_buffer_bytes)
-        taken, flows = take_round(self._line, self._channels, self._ring.epoch, most)
+        lost = self._lost(job.seq - 1)
+        ahead = next((loss for loss in self._losses if loss > lost), MAX_SEQUENCE)
+        taken, flows = take_round(self._line, self._channels, self._ring.epoch, most, ahead)
         self._waiting -= len(taken.messages)
         if flows:
+            # Told before anything newer comes: who resumes by one sequence for all its channels, as every
+            # EventSource does, would go on past a loss on a channel of which nothing newer has come.
+            head = self._loss_head(lost) if lost else None
             # To a client that was passed over, what it waits for must not be claimed by a position.
             rides = self._position_due and not any(link.withheld for link in self._links.behind)
             tail = self._position_tail() if rides else None
-            reached = add_parts(taken, flows, tail)
+            reached = add_parts(taken, flows, tail, head)
             if tail is not None:
                 self._position_due = False
                 rest = [link for link in self._open_for_positions() if link not in reached]
@@ -255,13 +271,16 @@ class Fanout:
             self.announce(Announcement())
             self._position_due = False
 
+    def _loss_head(self, lost: int) -> Tail:
+        """Claims no sequence, and is told again with the next position: that one is for all."""
+        frame = position_frame(0, lost)
+        return lambda form: reframe(form, frame)
+
     def _position_tail(self) -> Tail:
         """Made when a round begins: all before it has been written, and what it takes is not in the line."""
         seq = self.head()
-        # A hole further on must not hide a loss that this position covers: told now, and then again.
-        self._telling = min(self._lost, seq)
-        if self._lost <= seq:
-            self._lost = 0
+        self._telling = self._lost(seq)
+        del self._losses[: bisect.bisect(self._losses, seq)]
         frame = position_frame(seq, self._telling)
         return lambda form: reframe(form, frame, event_id(self._ring.epoch, seq))
 

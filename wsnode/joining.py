@@ -280,7 +280,7 @@ class Joiner:
         frames += self._caught_up(link, joining)
         if joining.cursor >= head:
             return False
-        self._note_missing(link, joining, head)
+        frames += self._note_missing(link, joining, head)
         items, joining.cursor = look_up(self._ring, options, joining.had, joining.cursor, head)
         joining.whole = joining.cursor >= head
         joining.plan.extend(items)
@@ -299,17 +299,27 @@ class Joiner:
             for name in reached
         ]
 
-    def _note_missing(self, link: Link, joining: Joining, head: int) -> None:
-        """What can't be given any more: of resumed names `caught_up` tells it, of others a position."""
+    def _note_missing(self, link: Link, joining: Joining, head: int) -> list[bytes]:
+        """What can't be given any more: of resumed names `caught_up` tells it, of others a position.
+
+        What left the ring just now is said at once, before anything newer: who is cut off in between
+        may go on from one sequence for all its names.
+        """
         extra = link.with_extra()
+        told = 0
         for name in joining.had:
             missing = missing_of(self._ring, name, joining.given(name), head)
             if missing is None:
                 continue
             if name in joining.resumed:
-                joining.missing[name] = wider(joining.missing.get(name), missing) or missing
+                known = joining.missing.get(name)
+                joining.missing[name] = wider(known, missing) or missing
+                if known is not None and known[1] >= missing[1]:
+                    continue
             else:
                 extra.lost = max(extra.lost, missing[1])
+            told = max(told, missing[1])
+        return [self._framed(link, answers.position_frame(0, told))] if told else []
 
     def _meets(self, joining: Joining) -> bool:
         """Whether the client has all that was broadcast, and nothing that was not."""

@@ -10,6 +10,7 @@ from wsnode.channels import CONFLATE, DELTA, Channels
 from wsnode.conflation import pass_over
 from wsnode.link import Link
 from wsnode.message import Message
+from wsnode.protocol.envelope import MAX_SEQUENCE
 
 # A round must fit into a client's empty socket buffer, or joining frames would make clients slow.
 ROUND_BYTES = 49_152
@@ -83,17 +84,21 @@ class Flow:
     seqs: list[int]
     frames: list[bytes]
 
-    def joined(self, tail: bytes) -> bytes:
+    def joined(self, head: bytes, tail: bytes) -> bytes:
         """All of it as one write."""
-        return b"".join((*self.frames, tail))
+        return b"".join((head, *self.frames, tail))
 
 
 def take_round(
-    line: deque[Job], channels: Channels[Link], epoch: str, max_bytes: int = ROUND_BYTES
+    line: deque[Job],
+    channels: Channels[Link],
+    epoch: str,
+    max_bytes: int = ROUND_BYTES,
+    upto: int = MAX_SEQUENCE,
 ) -> tuple[Round, list[Flow]]:
     """Takes the next messages out of the line and encodes those that someone listens to, once each.
 
-    Stops before `max_bytes` are exceeded, but for a single message that is larger.
+    Stops before `max_bytes` are exceeded, but for a single message that is larger, and behind `upto`.
     Returns the round, still without parts, and what of it flows to whom.
     """
     taken = Round()
@@ -101,7 +106,7 @@ def take_round(
     size = 0
     while line and len(taken.messages) < ROUND_MESSAGES:
         message = line[0]
-        if not isinstance(message, Message):
+        if not isinstance(message, Message) or message.seq > upto:
             break
         channel = message.channel
         likely = message.size + _ENVELOPE_BYTES + len(channel)
@@ -168,13 +173,18 @@ def _add_patches(
         flows.append(Flow(form, subscribers, seqs, frames))
 
 
-def add_parts(taken: Round, flows: list[Flow], tail: Tail | None) -> set[Link]:
-    """Works out who is written what. `tail`, if any, follows the data of all in the round: those returned."""
-    tails = {form: tail(form) for form in {flow.form for flow in flows}} if tail is not None else {}
+def add_parts(taken: Round, flows: list[Flow], tail: Tail | None, head: Tail | None = None) -> set[Link]:
+    """Works out who is written what.
+
+    `head` and `tail`, if any, stand around the data of all in the round. Returns them if there is a tail.
+    """
+    forms = {flow.form for flow in flows} if tail is not None or head is not None else ()
+    tails = {form: tail(form) for form in forms} if tail is not None else {}
+    heads = {form: head(form) for form in forms} if head is not None else {}
     if len(flows) == 1:
         (flow,) = flows
-        end = tails.get(flow.form, b"")
-        taken.parts.append(Part(list(flow.links), flow.joined(end), len(flow.frames)))
+        data = flow.joined(heads.get(flow.form, b""), tails.get(flow.form, b""))
+        taken.parts.append(Part(list(flow.links), data, len(flow.frames)))
         return set(flow.links) if tails else set()
     seen: set[Link] = set()
     several: set[Link] = set()
@@ -184,15 +194,16 @@ def add_parts(taken: Round, flows: list[Flow], tail: Tail | None) -> set[Link]:
     for flow in flows:
         alone = list(flow.links - several)
         if alone:
-            taken.parts.append(Part(alone, flow.joined(tails.get(flow.form, b"")), len(flow.frames)))
+            data = flow.joined(heads.get(flow.form, b""), tails.get(flow.form, b""))
+            taken.parts.append(Part(alone, data, len(flow.frames)))
     if several:
-        taken.parts.append(_several(flows, several, tails))
+        taken.parts.append(_several(flows, several, heads, tails))
     return seen
 
 
-def _several(flows: list[Flow], several: set[Link], tails: dict[int, bytes]) -> Part:
+def _several(flows: list[Flow], several: set[Link], heads: dict[int, bytes], tails: dict[int, bytes]) -> Part:
     """Those with more than one flow get their frames in stream order, without joining them first."""
-    own: dict[Link, list[bytes]] = {link: [] for link in several}
+    own: dict[Link, list[bytes]] = {link: [heads[link.form]] if heads else [] for link in several}
     frames: list[tuple[int, bytes, Set[Link]]] = []
     for flow in flows:
         concerned = flow.links & several
@@ -205,7 +216,7 @@ def _several(flows: list[Flow], several: set[Link], tails: dict[int, bytes]) -> 
     if tails:
         for link, queue in own.items():
             queue.append(tails[link.form])
-    return Part(list(own), b"", 0, list(own.values()), control=1 if tails else 0)
+    return Part(list(own), b"", 0, list(own.values()), control=bool(heads) + bool(tails))
 
 
 def announced_parts(links: list[Link], frame: Tail) -> list[Part]:

@@ -14,7 +14,7 @@ from wsnode.link import CLOSING, DEFLATE, OPEN, Link
 from wsnode.links import Links
 from wsnode.protocol import answers, frames
 from wsnode.protocol.deflate import inflate
-from wsnode.protocol.forms import reframe
+from wsnode.protocol.forms import event_id, reframe
 from wsnode.protocol.messages import (
     ClientError,
     Replay,
@@ -56,16 +56,24 @@ class Sessions:
 
         `last_event_id` is from where an SSE client goes on; it counts before what the URL says.
         """
-        said = [self.hello()]
+        said = [reframe(link.form, self.hello())]
         if self.feed_lost:
-            said.append(answers.feed_frame(False))
+            said.append(reframe(link.form, answers.feed_frame(False)))
         try:
             message = parse_query(query) if query else None
             if message is not None:
-                said.append(self._subscribe(link, _going_on(message, last_event_id)))
+                message = _going_on(message, last_event_id)
+                acknowledged = self._subscribe(link, message)
+                # Who resumes keeps the id that it has until something newer has come.
+                here = "" if self._resumable(message.resume) else self._here()
+                said.append(reframe(link.form, acknowledged, here) if acknowledged else b"")
         except ClientError as error:
-            said.append(self._error(error))
-        return b"".join(reframe(link.form, frame) for frame in said if frame)
+            said.append(reframe(link.form, self._error(error)))
+        return b"".join(said)
+
+    def _here(self) -> str:
+        """The id of an event that says where live begins: a place to go on from when nothing else comes."""
+        return event_id(self._ring.epoch, self._fanout.head())
 
     def hello(self) -> bytes:
         """The frame that says where this node stands."""
@@ -79,7 +87,7 @@ class Sessions:
         if link.channels:
             head = self._fanout.head()
             acknowledged = answers.subscription_ack_frame(link.channels, len(link.channels), head)
-            said += reframe(link.form, acknowledged)
+            said += reframe(link.form, acknowledged, self._here())
         return said
 
     def read(self, link: Link, data: bytes) -> None:
@@ -155,6 +163,8 @@ class Sessions:
             seq = self._joiner.reached(link, self._fanout.settled())
             pong = answers.pong_frame(time.time_ns() // 1_000_000, seq)
             lost = self._fanout.untold(seq)
+            if link.extra is not None and link.extra.lost <= seq:
+                lost = max(lost, link.extra.lost)
             # Or the client could go on from there on another node, and never hear of the loss.
             return answers.position_frame(seq, lost) + pong if lost else pong
         except ClientError as error:
