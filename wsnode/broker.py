@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from wsnode.config import Settings
+from wsnode.credentials import credentials_options
 from wsnode.natsclient import make_client
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ async def connected(
             max_outstanding_pings=2,
             error_cb=trouble,
             closed_cb=closed,
-            user_credentials=settings.nats_credentials_file or None,
+            **credentials_options(settings.nats_credentials_file),
         )
         yield client
     finally:

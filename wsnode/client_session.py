@@ -128,7 +128,7 @@ class Session:
         if not epoch and self._standing.epoch:
             self.leave = "the node has no stream yet"  # it would know nothing of what was seen
             return
-        self._tell_all(self._standing.greeted(epoch))
+        self._tell_all(self._standing.greeted(epoch, again=self.subscribed))
         if not self.asked:
             self._subscribe()
 

@@ -11,8 +11,9 @@ from collections import Counter
 
 # Upper bounds in seconds of the fan-out latency's buckets; one more bucket takes what is above.
 FANOUT_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-# Why a message of the stream is not sent: not JSON, too large, its subject is not UTF-8.
-BAD_PAYLOADS = ("json", "size", "subject")
+# Why a message of the stream is not sent: not JSON, too large, its subject is not UTF-8, or it comes too
+# fast where it can't be left waiting (WS_FEED=core above WS_MAX_NATS_RATE).
+BAD_PAYLOADS = ("json", "size", "subject", "rate")
 # How clients ask for messages of the past.
 REPLAYS = ("resume", "replay", "last")
 
@@ -40,7 +41,7 @@ class Counters:
         client_messages: messages received from clients.
         client_errors: error answers by code.
         feed_reconnects: times the connection to the broker was made again.
-        feed_gaps: times the delivery skipped and the consumer was made again.
+        feed_gaps: times the delivery skipped, and what was missing was asked of the stream.
         stream_holes: times the stream no longer had what came next.
         pings: pings sent.
         accept_failures: times no descriptor or memory was left to accept a client.

@@ -8,6 +8,7 @@ no byte limit. Source: the JetStream wire API reference (NATS documentation).
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
 STREAM_NOT_FOUND = 10059
+_NOT_ENABLED = 503
+NOT_ENABLED = frozenset({_NOT_ENABLED, 10039, 10076})
+"""What says that there is no JetStream: nobody answers, the account has none, the server has none."""
 REQUEST_TIMEOUT_SECONDS = 3.0
 INACTIVE_SECONDS = 5.0
 """An orphaned consumer, whose node is gone, is deleted by the server after this time."""
@@ -91,9 +95,10 @@ class JetStreamApi:
         answer = await self._request(f"CONSUMER.INFO.{self._stream}.{name}", {})
         return int(answer.get("num_pending", 0))
 
-    async def delete_consumer(self, name: str) -> None:
-        """Lets a consumer go before its time."""
-        await self._request(f"CONSUMER.DELETE.{self._stream}.{name}", {})
+    async def forget_consumer(self, name: str) -> None:
+        """Lets a consumer go before its time, without waiting for an answer."""
+        nobody = f"_INBOX.{secrets.token_hex(11)}"  # the server wants to be told whom to answer
+        await self._client.publish(f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}", reply=nobody)
 
     async def _request(self, what: str, body: Mapping[str, Any]) -> dict[str, Any]:
         from nats.errors import NoRespondersError
@@ -103,7 +108,7 @@ class JetStreamApi:
                 f"$JS.API.{what}", orjson.dumps(body) if body else b"", timeout=REQUEST_TIMEOUT_SECONDS
             )
         except NoRespondersError as silent:
-            raise JetStreamError(what, 503, "JetStream is not enabled here (nats-server -js)") from silent
+            raise JetStreamError(what, _NOT_ENABLED, "JetStream is not enabled (nats-server -js)") from silent
         answer: dict[str, Any] = orjson.loads(message.data)
         if error := answer.get("error"):
             code = int(error.get("err_code", error.get("code", 0)))
@@ -124,7 +129,7 @@ def _stream(answer: Mapping[str, Any]) -> StreamInfo:
 
 def wanted_stream(settings: Settings) -> dict[str, Any]:
     """The stream that the node creates where there is none (seed, "JetStream config")."""
-    return {
+    wanted: dict[str, Any] = {
         "name": settings.js_stream_name,
         "subjects": list(settings.js_stream_subjects),
         "retention": "limits",
@@ -137,6 +142,10 @@ def wanted_stream(settings: Settings) -> dict[str, Any]:
         # The server refuses a duplicate window that is longer than the stream remembers.
         "duplicate_window": int(min(settings.js_stream_max_age, 120) * _NANOSECONDS),
     }
+    if settings.republish_subject:
+        # All of it, or the gaps that other messages leave could not be told from lost ones.
+        wanted["republish"] = {"src": ">", "dest": settings.republish_subject}
+    return wanted
 
 
 def stream_problem(info: StreamInfo, settings: Settings) -> str | None:
@@ -151,10 +160,25 @@ def stream_problem(info: StreamInfo, settings: Settings) -> str | None:
             f"sequences from {MAX_SEQUENCE + 1} apart; publish to a fresh stream"
         )
     subjects = config.get("subjects") or []
-    fed_otherwise = config.get("mirror") or config.get("sources")
     for wanted in settings.js_stream_subjects:
-        if not fed_otherwise and not any(_covers(subject, wanted) for subject in subjects):
+        if not _fed_otherwise(config) and not any(_covers(subject, wanted) for subject in subjects):
             return f"stream {settings.js_stream_name} does not take {wanted}, only {', '.join(subjects)}"
+    return None
+
+
+def republish_problem(info: StreamInfo, settings: Settings) -> str | None:
+    """Why what a stream republishes can't be read in its place; None when it can."""
+    name, republish = settings.js_stream_name, info.config.get("republish")
+    if not republish:
+        return f"stream {name} republishes nothing; `wsnode stream apply` makes it"
+    source, target = republish.get("src") or ">", republish.get("dest", "")
+    if not _covers(settings.republish_subject, target):
+        return f"stream {name} republishes on {target}, not on {settings.republish_subject}"
+    if republish.get("headers_only"):
+        return f"stream {name} republishes headers only"
+    subjects = [">"] if _fed_otherwise(info.config) else info.config.get("subjects") or [">"]
+    if not all(_covers(source, subject) for subject in subjects):
+        return f"stream {name} republishes {source} only, and takes {', '.join(subjects)}"
     return None
 
 
@@ -167,6 +191,11 @@ def stream_limits(info: StreamInfo) -> StreamLimits:
         max_bytes=int(config.get("max_bytes", -1)),
         subjects=tuple(config.get("subjects") or ()),
     )
+
+
+def _fed_otherwise(config: Mapping[str, Any]) -> bool:
+    """Whether a stream takes messages from other streams, with whatever subjects they have."""
+    return bool(config.get("mirror") or config.get("sources"))
 
 
 def _covers(subject: str, wanted: str) -> bool:

@@ -240,9 +240,9 @@ class Reader:
         """What is missing of its channels: counted now, and no message counts it again."""
         for each in event.outcomes:
             slot = self.table.slot(client, each.channel)
-            if slot >= 0 and each.last:
+            if slot >= 0 and each.last > max(self.table.bar[slot], 0):
                 self.ledger.told += 1
-                self.table.bar[slot] = max(self.table.bar[slot], each.last)
+                self.table.bar[slot] = each.last
 
     def _caught_up(self, client: int) -> None:
         table = self.table

@@ -101,8 +101,12 @@ class ClientTable:
         return range(client * self.each, (client + 1) * self.each)
 
     def greeted(self, client: int, epoch: int) -> bool:
-        """A hello: sequences of another epoch say nothing about this stream. True when any were known."""
-        known = self.epoch[client] not in (0, epoch) and self.base[client * self.each] != NONE
+        """A hello: sequences of another epoch say nothing about this stream. True when any were known.
+
+        A second one on a connection says that the stream was made again, if not by name.
+        """
+        other = self.epoch[client] not in (0, epoch) or self.state[client] == SUBSCRIBED
+        known = other and self.base[client * self.each] != NONE
         if known:
             self._forget(client)
         self.epoch[client] = epoch

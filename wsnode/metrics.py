@@ -161,7 +161,9 @@ METRICS: tuple[Metric, ...] = (
     _gauge("ws_feed_position", "stream sequence of the last message read", lambda v: v.feed.position),
     _counter("ws_feed_reconnects_total", "connections made again", lambda v: v.counters.feed_reconnects),
     _counter(
-        "ws_feed_gaps_total", "consumers made again after a skip in delivery", lambda v: v.counters.feed_gaps
+        "ws_feed_gaps_total",
+        "times a delivery skipped, and the stream was asked for what was missing",
+        lambda v: v.counters.feed_gaps,
     ),
     _counter(
         "ws_stream_holes_total",

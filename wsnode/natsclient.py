@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Any
 NOT_UTF8 = "\ufffd"
 """Stands in a subject for what is not UTF-8."""
 
+_ANSWER_SECONDS = 3
+
 # Subject, reply subject, payload and header as they were read; True to let others work for a moment.
 Direct = Callable[[bytes, bytes, bytes, "bytes | None"], bool]
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
+    from nats.aio.msg import Msg
 
 
 def make_client() -> Client:
@@ -30,6 +33,14 @@ def make_client() -> Client:
         def __init__(self) -> None:
             super().__init__()
             self.direct: dict[int, Direct] = {}
+            self.next_direct: Direct | None = None
+
+        async def _send_subscribe(self, sub: Any) -> None:
+            # Before the server knows of it: a message that came first would go the library's way.
+            take, self.next_direct = self.next_direct, None
+            if take is not None:
+                self.direct[sub._id] = take
+            await super()._send_subscribe(sub)
 
         async def _process_msg(
             self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
@@ -53,14 +64,34 @@ def make_client() -> Client:
     return Sturdy()
 
 
-def take_directly(client: Client, subscription: Any, take: Direct | None) -> None:
-    """Has a subscription's messages handed over as they were read, or, with None, no more.
+async def subscribe_directly(client: Client, subject: str, take: Direct) -> Any:
+    """A subscription whose messages are handed over as they were read.
 
     The library's way costs each message a queue, a turn of a task and a few objects, as much as the
     fan-out of some of them.
     """
-    direct: dict[int, Direct] = client.direct  # type: ignore[attr-defined]
-    if take is None:
-        direct.pop(subscription._id, None)
-    else:
-        direct[subscription._id] = take
+    client.next_direct = take  # type: ignore[attr-defined]
+    return await client.subscribe(subject, cb=_nothing)
+
+
+async def settled(client: Client) -> None:
+    """Waits until the server has acted on all that was said to it; what it refuses has been told by then.
+
+    The library's own `flush` alone may ask for the answer before it has written the rest.
+
+    Raises:
+        nats.errors.Error: no answer came, or the connection is gone.
+    """
+    await client._flush_pending(force_flush=True)
+    await client.flush(_ANSWER_SECONDS)
+
+
+async def unsubscribe_directly(client: Client, subscription: Any) -> None:
+    """Ends such a subscription; nothing more is handed over."""
+    client.direct.pop(subscription._id, None)  # type: ignore[attr-defined]
+    if not client.is_closed:
+        await subscription.unsubscribe()
+
+
+async def _nothing(message: Msg) -> None:
+    """What the library would call; all is taken before."""

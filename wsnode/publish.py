@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from wsnode.config.sources import mask_addresses
+from wsnode.credentials import CredentialsError, credentials_options
 
 # fmt: off
 _SYMBOLS = [
@@ -222,7 +223,10 @@ async def publish(
     import nats
     from nats.errors import Error as NatsError
 
-    options: dict[str, Any] = {"user_credentials": credentials} if credentials else {}
+    try:
+        options = credentials_options(credentials)
+    except CredentialsError as error:
+        raise PublishError(str(error)) from error
     last_errors: list[Exception] = []
 
     async def note(error: Exception) -> None:

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from wsnode.natsclient import take_directly
+from wsnode.natsclient import settled, subscribe_directly, unsubscribe_directly
 from wsnode.rates import TokenBucket
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
-    from nats.aio.msg import Msg
 
 _log = logging.getLogger(__name__)
 
@@ -99,6 +98,7 @@ class Pull:
     """One consumer, read until something interrupts it.
 
     Args:
+        on_open: called when the broker has the first requests, and was free to refuse them.
         on_message: takes each message, in order.
         room: how many more messages can be taken, which counts while catching up.
         bucket: WS_MAX_NATS_RATE.
@@ -110,6 +110,7 @@ class Pull:
         stream: str,
         consumer: str,
         *,
+        on_open: Callable[[], None],
         on_message: Callable[[Received], None],
         room: Callable[[], int],
         bucket: Callable[[], TokenBucket],
@@ -118,7 +119,8 @@ class Pull:
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._inbox = f"_INBOX.{secrets.token_hex(11)}"
         self._inbox_bytes = self._inbox.encode()
-        self._on_message, self._room, self._bucket = on_message, room, bucket
+        self._on_open, self._on_message = on_open, on_message
+        self._room, self._bucket = room, bucket
         self._outstanding = 0
         self._expected = 1
         self._silent = 0
@@ -137,11 +139,11 @@ class Pull:
 
     async def run(self) -> str:
         """Reads until something ends it: what `end` was given, or what the server said."""
-        subscription = await self._client.subscribe(
-            self._inbox, cb=self._nothing, pending_msgs_limit=0, pending_bytes_limit=0
-        )
-        take_directly(self._client, subscription, self._received)
+        subscription = await subscribe_directly(self._client, self._inbox, self._received)
         try:
+            await self._top_up()
+            await settled(self._client)
+            self._on_open()
             tick = time.monotonic() + HEARTBEAT_SECONDS
             while self._ended is None:
                 wait = await self._top_up()
@@ -152,9 +154,7 @@ class Pull:
                     tick = time.monotonic() + HEARTBEAT_SECONDS
                     self._tick()
         finally:
-            take_directly(self._client, subscription, None)
-            if not self._client.is_closed:
-                await subscription.unsubscribe()
+            await unsubscribe_directly(self._client, subscription)
         return self._ended or "stopped"
 
     async def _sleep(self, seconds: float) -> None:
@@ -201,9 +201,6 @@ class Pull:
                 self.end(f"disconnected: {error}")
                 break
         return HEARTBEAT_SECONDS
-
-    async def _nothing(self, message: Msg) -> None:
-        """What the library would call; all is taken before."""
 
     def _received(self, subject: bytes, reply: bytes, data: bytes, header: bytes | None) -> bool:
         """What the server sent, once a message. True when it is time to let others work."""

@@ -76,8 +76,9 @@ class Sessions:
 
     def hello(self) -> bytes:
         """The frame that says where this node stands."""
-        node = self._links.settings.node_name
-        return answers.hello_frame(node, self._ring.epoch, self._fanout.head(), self._ring.oldest)
+        settings, ring = self._links.settings, self._ring
+        feed = settings.feed if settings.feed == "core" else ""
+        return answers.hello_frame(settings.node_name, ring.epoch, self._fanout.head(), ring.oldest, feed)
 
     def introduce_again(self) -> None:
         """The stream became another one: open clients are told by a new hello and acknowledgement."""

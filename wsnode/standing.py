@@ -107,10 +107,10 @@ class Standing:
 
     # What a node says.
 
-    def greeted(self, epoch: str) -> list[Missed]:
-        """A hello: of a new connection, or of a node whose stream was made again."""
+    def greeted(self, epoch: str, *, again: bool = False) -> list[Missed]:
+        """A hello. `again`: on a connection with live names, so its stream was made again, if not by name."""
         missed = []
-        if epoch != self.epoch:
+        if again or epoch != self.epoch:
             if self.epoch:
                 known = [state for state in self._names.values() if state.stands != NONE]
                 missed = [Missed(state.name, 0, 0, Why.OTHER_STREAM) for state in known]
@@ -166,13 +166,14 @@ class Standing:
         """A position, or a pong: what is caught up stands at `seq`; the node lost something up to `lost`."""
         missed = []
         for state in self._names.values():
-            if not state.live or state.catching:
+            if not state.live:
                 continue
             had = max(self._point_of(state), state.bar)
             if lost > had:
                 missed.append(Missed(state.name, had + 1, lost, Why.NODE))
             state.bar = max(state.bar, lost)
-            state.stands = max(state.stands, seq)
+            if not state.catching:
+                state.stands = max(state.stands, seq)
         return missed
 
     def message(self, channel: str, seq: int, prev: int, ts: int = 0) -> tuple[bool, Missed | None]:
@@ -243,8 +244,10 @@ class Standing:
         told = _range(missing)
         if told is None:
             return []
-        first, last = told
-        state.bar = max(state.bar, last)
+        first, last = max(told[0], state.bar + 1), told[1]
+        if last < first:  # all of it was told before
+            return []
+        state.bar = last
         return [Missed(state.name, first, last, Why.GONE)]
 
     def _forget(self) -> None:

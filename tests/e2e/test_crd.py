@@ -154,6 +154,11 @@ REFUSED = [
     ({"overrides": {"cpuRejectThreshold": 80, "cpuPauseThreshold": 75}}, "spec.overrides.cpuRejectThreshold"),
     ({"overrides": {"cpuPauseThreshold": 60}}, "spec.overrides.cpuPauseThreshold"),
     ({"overrides": {"cpuRejectThreshold": 95}}, "spec.overrides.cpuRejectThreshold"),
+    (
+        {"overrides": {"feed": "core", "republishSubject": "ws.live.>"}},
+        "spec.overrides.republishSubject",
+    ),
+    ({"overrides": {"republishSubject": "ws.live"}}, "spec.overrides.republishSubject"),
     ({"overrides": {"maxConnections": 0}}, "spec.overrides.maxConnections"),
     ({"overrides": {"maxConnections": 10, "maxGoroutines": 30}}, "spec.overrides.maxGoroutines"),
     ({"overrides": {"pingInterval": "0s"}}, "spec.overrides.pingInterval"),

@@ -77,6 +77,11 @@ class NatsServer:
         """Ends it in order."""
         self._end(signal.SIGTERM)
 
+    def reload(self) -> None:
+        """Has it read its configuration again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
     def freeze(self) -> None:
         """Stops it from doing anything, connections stay: a broker that hangs."""
         assert self._process is not None

@@ -22,16 +22,17 @@ from wsnode.config import Settings
 from wsnode.conflation import Flusher
 from wsnode.counters import Counters
 from wsnode.fanout import Fanout
-from wsnode.feed import Feed, epoch_of
+from wsnode.feed_sorting import Sorter
+from wsnode.feed_state import FeedState
+from wsnode.feed_stream import StreamReader, epoch_of
 from wsnode.jetstream import StreamInfo
 from wsnode.joining import Joiner
 from wsnode.link import Link
 from wsnode.links import Links
-from wsnode.pull import Received
 from wsnode.ring import Ring, Window
 from wsnode.sessions import Sessions
 
-_ON_CLOCK = ("fanout", "joining", "links", "sessions", "feed")
+_ON_CLOCK = ("fanout", "joining", "links", "sessions", "feed_sorting")
 _SEND_BUFFER_BYTES = 4608
 """The kernel's least: whoever does not read is behind soon."""
 
@@ -122,15 +123,21 @@ class SimCore:
         self.links.on_data = self.sessions.read
         self.links.on_leave = self.channels.leave
         self.links.on_emptied = self._emptied
-        self.feed = Feed(
-            settings,
+        state = FeedState(settings, self.ring, lambda connected: None)
+        self.sorter = Sorter(
+            state,
             self.ring,
             self.counters,
             on_message=self.fanout.push,
-            on_connected=lambda connected: None,
-            on_restart=self._restarted,
             on_hole=self.fanout.note_loss,
             on_unsent=self.fanout.note_unsent,
+        )
+        self.reader = StreamReader(
+            state,
+            self.ring,
+            self.counters,
+            self.sorter,
+            on_restart=self._restarted,
             room=lambda: 1000,
         )
         self.stream = Stream("")
@@ -139,7 +146,7 @@ class SimCore:
     def adopt(self, stream: Stream) -> None:
         """Reads this stream from now on."""
         self.stream = stream
-        self.feed._adopt(stream.info())
+        self.reader._adopt(stream.info())
 
     def read(self, most: int) -> None:
         """Reads the next messages."""
@@ -149,16 +156,8 @@ class SimCore:
             if not waiting:
                 return
             message = stream.kept[waiting[0]]
-            received = Received(
-                message.seq,
-                0,
-                message.ts_ms,
-                len(waiting) - 1,
-                f"odin.token.{message.channel}",
-                {},
-                message.payload,
-            )
-            self.feed._message(received)
+            subject = f"odin.token.{message.channel}"
+            self.sorter.take(message.seq, message.ts_ms, subject, {}, message.payload)
 
     def connect(self, form: int, query: str = "", last_event_id: str = "") -> socket.socket:
         """A client's end of a connection whose handshake is done."""

@@ -49,8 +49,12 @@ class SseClient:
     async def connect(cls, port: int, first: bytes) -> Self:
         """A connection on which `first` was sent, and the head of the answer read."""
         client = cls(*await asyncio.open_connection("127.0.0.1", port))
-        await client.send_bytes(first)
-        client.head = await asyncio.wait_for(client._reader.readuntil(b"\r\n\r\n"), TIMEOUT_SECONDS)
+        try:
+            await client.send_bytes(first)
+            client.head = await asyncio.wait_for(client._reader.readuntil(b"\r\n\r\n"), TIMEOUT_SECONDS)
+        except BaseException:
+            client.transport.abort()
+            raise
         first_line, *lines = client.head.decode().split("\r\n")[:-2]
         client.status = int(first_line.split()[1])
         for line in lines:

@@ -112,6 +112,9 @@ class Settings(BaseModel):
     log_format: Literal["json", "text"] = _fixed("json", "form of log lines")
 
     # Stream (seed, "JetStream config").
+    feed: Literal["jetstream", "core"] = _fixed(
+        "jetstream", "where messages come from: a JetStream stream, or core NATS, without resume elsewhere"
+    )
     nats_url: str = _fixed("nats://127.0.0.1:4222", "servers of the broker, comma-separated", min_length=1)
     nats_credentials_file: str = _fixed("", "NATS credentials file; empty connects without")
     js_stream_name: str = _fixed(
@@ -126,6 +129,12 @@ class Settings(BaseModel):
     js_stream_max_age: Seconds = _fixed(30.0, "age at which the stream forgets messages", ge=1, le=86_400)
     js_stream_max_msgs: int = _fixed(100_000, "messages the stream keeps", ge=1, le=10**9)
     js_stream_max_bytes: Bytes = _fixed(52_428_800, "bytes the stream keeps", ge=1024, le=2**40)
+    republish_subject: str = _fixed(
+        "",
+        "subject ending in > on which the stream republishes, read there by many nodes; empty for none",
+        pattern=r"^([^\s.*>]+(\.[^\s.*>]+)*\.>)?$",
+        max_length=255,
+    )
     js_stream_replicas: int = _fixed(1, "copies of a stream that the node creates", ge=1, le=5)
 
     # Ports, files and processes.
@@ -177,9 +186,24 @@ class Settings(BaseModel):
                 f"WS_DRAIN_TIMEOUT ({self.drain_timeout:g}) must not be below WS_DRAIN_DELAY "
                 f"({self.drain_delay:g})"
             )
+        self._check_republishing()
         if self.client_buffer_total_bytes < self.client_buffer_bytes:
             raise ValueError("WS_CLIENT_BUFFER_TOTAL_BYTES must not be below WS_CLIENT_BUFFER_BYTES")
         return self
+
+    def _check_republishing(self) -> None:
+        if not self.republish_subject:
+            return
+        if self.feed == "core":
+            raise ValueError("WS_REPUBLISH_SUBJECT needs the stream that WS_FEED=core does without")
+        target = self.republish_subject.removesuffix(">")
+        for subject in self.js_stream_subjects:
+            source = subject.removesuffix(">")
+            if source.startswith(target) or target.startswith(source):
+                raise ValueError(
+                    f"WS_REPUBLISH_SUBJECT ({self.republish_subject}) must not overlap JS_STREAM_SUBJECTS "
+                    f"({subject}): messages would go in a circle"
+                )
 
     def process_count(self, cores: int) -> int:
         """Processes that serve clients, on a machine of so many cores: more than those would not help."""

@@ -10,9 +10,12 @@ from wsnode.protocol.frames import encode_text
 from wsnode.protocol.messages import ClientError
 
 
-def hello_frame(node: str, epoch: str, head: int, oldest: int) -> bytes:
-    """The first message of a connection."""
-    return _frame({"type": "hello", "node": node, "epoch": epoch, "head": head, "oldest": oldest})
+def hello_frame(node: str, epoch: str, head: int, oldest: int, feed: str = "") -> bytes:
+    """The first message of a connection. `feed` is told where no other node has the same sequences."""
+    answer: dict[str, Any] = {"type": "hello", "node": node, "epoch": epoch, "head": head, "oldest": oldest}
+    if feed:
+        answer["feed"] = feed
+    return _frame(answer)
 
 
 def subscription_ack_frame(

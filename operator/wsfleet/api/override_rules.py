@@ -84,8 +84,21 @@ _CLIENT_BUFFERS = Rule(
     f"({BYTES.format(_CLIENT_BUFFER)} when left out)",
     ".clientBufferTotalBytes",
 )
+_REPUBLISHED_STREAM = Rule(
+    "!has(self.feed) || self.feed != 'core' || !has(self.republishSubject) || self.republishSubject == ''",
+    lambda own: own.feed != "core" or not own.republish_subject,
+    "republishSubject needs the stream that feed core does without",
+    ".republishSubject",
+)
 
-OVERRIDE_RULES = (_CPU_THRESHOLDS, _GOROUTINES, _PING_TIMEOUT_GIVEN, _PING_INTERVAL_GIVEN, _CLIENT_BUFFERS)
+OVERRIDE_RULES = (
+    _CPU_THRESHOLDS,
+    _GOROUTINES,
+    _PING_TIMEOUT_GIVEN,
+    _PING_INTERVAL_GIVEN,
+    _CLIENT_BUFFERS,
+    _REPUBLISHED_STREAM,
+)
 """Rules of `spec.overrides` alone."""
 
 

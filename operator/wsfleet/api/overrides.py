@@ -63,6 +63,7 @@ _WHEN = {
     "js_stream_max_age": _STREAM,
     "js_stream_max_msgs": _STREAM,
     "js_stream_max_bytes": _STREAM,
+    "republish_subject": _STREAM,
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.nats import STREAM, NatsServer
 from tests.support.node import node_settings, running_node, until
 from tests.support.wsclient import WsClient
-from wsnode import feed as feed_module
+from wsnode import feed_stream as feed_module
 from wsnode.jetstream import INACTIVE_SECONDS
 from wsnode.node import Node
 from wsnode.view import StreamLimits
@@ -311,9 +311,8 @@ async def test_the_consumer_of_a_vanished_node_goes_by_itself(nats_server: NatsS
         assert (config.num_replicas, config.mem_storage, config.ack_policy) == (1, True, "none")
         assert consumer.name.startswith("ws-server-node-a-")
         # As a vanished node would: nobody says goodbye to the broker.
-        pull = node.feed_reader._pull
-        assert pull is not None
-        _abort(pull._client)
+        reader: Any = node.feed_reader._reader
+        _abort(reader._pull._client)
         _hold(node, True)
         started = time.monotonic()
         while any(c.name == consumer.name for c in await jetstream.consumers_info(STREAM)):

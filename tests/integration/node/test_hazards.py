@@ -224,7 +224,7 @@ async def test_a_message_that_cannot_be_handled_is_shown_by_prev(
     async with running_node(node_settings(nats_server.url)) as node:
         client = await WsClient.open(node.port, "A.b")
         with monkeypatch.context() as patched:
-            patched.setattr("wsnode.feed.message_type", lambda wish: 1 / 0)
+            patched.setattr("wsnode.feed_sorting.message_type", lambda wish: 1 / 0)
             await nats_server.publish(("A.b", b"1"))
             await until(lambda: node.feed.position == 1)
         await until(lambda: node.feed.connected)

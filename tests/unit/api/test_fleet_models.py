@@ -108,6 +108,10 @@ def test_overrides_are_settings_by_their_own_names() -> None:
             "threshold (70 Conservative, 75 Balanced, 80 Aggressive); set cpuRejectThreshold too",
         ),
         (
+            {"overrides": {"feed": "core", "republishSubject": "ws.live.>"}},
+            "spec.overrides.republishSubject: republishSubject needs the stream that feed core does without",
+        ),
+        (
             {"overrides": {"maxConnections": 10000, "maxGoroutines": 20019}},
             "spec.overrides.maxGoroutines: maxGoroutines must be at least twice maxConnections + "
             "workerPoolSize + 20",

@@ -151,6 +151,20 @@ def test_what_is_no_usable_number_is_refused_by_name(field: str, text: str) -> N
             {"WS_CLIENT_BUFFER_TOTAL_BYTES": "100000"},
             "WS_CLIENT_BUFFER_TOTAL_BYTES must not be below WS_CLIENT_BUFFER_BYTES",
         ),
+        (
+            {"WS_FEED": "core", "WS_REPUBLISH_SUBJECT": "ws.live.>"},
+            "WS_REPUBLISH_SUBJECT needs the stream that WS_FEED=core does without",
+        ),
+        (
+            {"WS_REPUBLISH_SUBJECT": "odin.>"},
+            "WS_REPUBLISH_SUBJECT (odin.>) must not overlap JS_STREAM_SUBJECTS (odin.token.>): "
+            "messages would go in a circle",
+        ),
+        (
+            {"WS_REPUBLISH_SUBJECT": "odin.token.live.>"},
+            "WS_REPUBLISH_SUBJECT (odin.token.live.>) must not overlap JS_STREAM_SUBJECTS (odin.token.>): "
+            "messages would go in a circle",
+        ),
     ],
 )
 def test_the_line_names_variable_value_and_what_is_allowed(environ: dict[str, str], line: str) -> None:

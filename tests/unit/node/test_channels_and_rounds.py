@@ -63,13 +63,21 @@ def test_a_round_is_bounded_in_bytes_and_messages() -> None:
     assert len(take_round(line, channels, "")[0].messages) == ROUND_MESSAGES
 
 
+def test_a_round_ends_where_it_is_told_to() -> None:
+    channels: Channels[Link] = Channels()
+    line: deque[Job] = deque(_message(seq, "A") for seq in range(1, 10))
+    taken, _ = take_round(line, channels, "", upto=4)
+    assert [message.seq for message in taken.messages] == [1, 2, 3, 4]
+
+
 @given(
     st.lists(st.sampled_from("ABCD"), max_size=30),
     st.lists(st.sets(st.sampled_from("ABCD")), max_size=8),
     st.sampled_from([b"", b"tail"]),
+    st.sampled_from([b"", b"head"]),
 )
 def test_everyone_gets_its_own_in_order_and_nobody_anything_else(
-    published: list[str], wishes: list[set[str]], tail: bytes
+    published: list[str], wishes: list[set[str]], tail: bytes, head: bytes
 ) -> None:
     channels: Channels[Link] = Channels()
     links = _links(len(wishes))
@@ -83,7 +91,8 @@ def test_everyone_gets_its_own_in_order_and_nobody_anything_else(
         by_seq = {m.seq: m.frame(PLAIN, "") for m in taken.heard}
         reached: set[Link] = set()
         if flows:
-            reached = add_parts(taken, flows, (lambda form: tail) if tail else None)
+            around = [(lambda form, data=data: data) if data else None for data in (tail, head)]
+            reached = add_parts(taken, flows, *around)
         written: set[Link] = set()
         for part in taken.parts:
             for index, link in enumerate(part.links):
@@ -93,5 +102,5 @@ def test_everyone_gets_its_own_in_order_and_nobody_anything_else(
         assert not tail or reached == written
         for link in links:
             mine = [by_seq[m.seq] for m in taken.heard if m.channel in link.channels]
-            expected[link.fd] += b"".join(mine) + (tail if mine else b"")
+            expected[link.fd] += head + b"".join(mine) + tail if mine else b""
     assert got == expected

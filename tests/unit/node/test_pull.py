@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from wsnode.config import Settings
-from wsnode.feed import epoch_of
+from wsnode.feed_stream import epoch_of
 from wsnode.jetstream import StreamInfo, stream_problem, wanted_stream
 from wsnode.pull import NotDeliveryError, parse_headers, parse_reply
 

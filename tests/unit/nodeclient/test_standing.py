@@ -156,6 +156,14 @@ def test_what_left_while_the_replay_was_under_way_is_told_by_caught_up() -> None
     assert standing.message("A.x", 31, 17) == (True, None)
 
 
+def test_what_was_told_while_the_replay_was_under_way_is_not_told_again_at_its_end() -> None:
+    standing = live()
+    back(standing, {"A.x": {"recovered": False, "missing": [11, 14]}})
+    assert standing.position(0, 17) == [Missed("A.x", 15, 17, Why.NODE)]
+    assert standing.caught_up("A.x", 30, [11, 17]) == []
+    assert standing.caught_up("A.x", 31, [11, 18]) == [Missed("A.x", 18, 18, Why.GONE)]
+
+
 def test_what_the_node_itself_lost_is_told_by_a_position() -> None:
     standing = live("A.x", "B.x", "C.*")
     standing.message("A.x", 15, 10)
@@ -187,6 +195,14 @@ def test_another_epoch_is_told_and_starts_anew() -> None:
     assert standing.acknowledged(["A.x", "B.x"], 3) == []
     assert standing.message("A.x", 4, 3) == (True, None)
     assert standing.greeted("e2") == []
+
+
+def test_a_second_hello_on_a_connection_is_of_another_stream_whatever_its_epoch() -> None:
+    standing = live(seq=1000)
+    standing.message("A.x", 1001, 1000)
+    assert standing.greeted("e1", again=True) == [Missed("A.x", 0, 0, Why.OTHER_STREAM)]
+    assert standing.acknowledged(["A.x"], 3) == []
+    assert standing.message("A.x", 4, 3) == (True, None)
 
 
 def test_the_same_epoch_with_other_messages_is_another_stream_too() -> None:
