@@ -46,7 +46,7 @@ class Supervisor:
         table: the memory shared with the workers.
         children: the workers that are there, by their place.
         up: set once all take clients for the first time, or have tried.
-        failed: set when one ended at the start and none has taken a client yet.
+        failed: set when as many ended at the start as there should be, and none takes clients yet.
         gone, cpu_gone: counts and CPU seconds of those that ended.
         stream: what all count of the same stream.
         restarts: replacements.
@@ -176,7 +176,8 @@ class Supervisor:
 
     def _failed(self, place: int) -> None:
         self._failures[place] += 1
-        if not any(child.accepting for child in self.children.values()) and not self.up.is_set():
+        none_serves = not self.up.is_set() and not any(child.accepting for child in self.children.values())
+        if none_serves and self._failures.total() >= len(self._places):
             self.failed.set()
         self._later(place)
 

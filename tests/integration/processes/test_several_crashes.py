@@ -6,13 +6,18 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.nats import NatsServer
+from tests.support.node import node_settings
 from tests.support.several import Several, is_gone, kill, several, state_of, until
 from wsnode.client import Client, Connected, Missed
+from wsnode.processes.supervisor import Supervisor
 
 CLIENTS = 12
 PER_SECOND = 50
@@ -173,3 +178,22 @@ async def test_signals_meant_for_the_parent_do_not_end_a_process(
         assert await asyncio.to_thread(node.process.process.wait, 20) == 0
         assert "a process ended" not in node.process.log
         assert all(is_gone(pid) for pid in workers)
+
+
+@pytest.mark.parametrize("program", ["/bin/false", "/nowhere/python"])
+async def test_a_node_none_of_whose_processes_can_start_gives_up(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, program: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", program)
+    supervisor = Supervisor(node_settings("nats://127.0.0.1:1"), "", 2)
+    try:
+        supervisor.reserve_port()
+        supervisor.start()
+        await asyncio.wait_for(supervisor.failed.wait(), 20)
+        assert not supervisor.up.is_set()
+        assert {record.message for record in caplog.records} == {
+            "a process ended" if program == "/bin/false" else "a process can't be started"
+        }
+    finally:
+        await supervisor.stop()
+        supervisor.close()
