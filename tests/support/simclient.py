@@ -473,8 +473,7 @@ class SimClient:
         newest = [again for again in self.lasts if again.takes(channel) and seq > again.above]
         if newest and seq >= self.order[channel]:
             newest[0].above = seq
-            for again in newest:
-                again.used.add(channel)
+            newest[0].used.add(channel)
             if not owed:
                 self.order[channel] = seq
                 stretch.perhaps += within

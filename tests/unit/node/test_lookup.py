@@ -1,0 +1,110 @@
+"""What a client lacks, found piece by piece: the same whichever way it is looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wsnode import lookup
+from wsnode.channels import matches
+from wsnode.lookup import Wish, look_up
+from wsnode.message import Message
+from wsnode.ring import Ring, Window
+
+CHANNELS = ["A.x", "A.y", "B.x", "C"]
+NAMES = [*CHANNELS, "A.*", "*.x", "*"]
+
+
+def _ring(published: list[str], kept: int = 1000) -> Ring:
+    ring = Ring(Window(100, kept, 10**9))
+    for seq, channel in enumerate(published, 1):
+        ring.advance(seq)
+        ring.add(Message(seq, 0, "a:b", channel, ring.prev(channel), b"x" * (seq % 7)), 0)
+    return ring
+
+
+@contextmanager
+def _bounds(**values: int) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in values.items():
+            patched.setattr(lookup, name, value)
+        yield
+
+
+@given(
+    published=st.lists(st.sampled_from(CHANNELS), max_size=40),
+    kept=st.integers(1, 50),
+    names=st.dictionaries(st.sampled_from(NAMES), st.integers(0, 45), min_size=1),
+    conflated=st.sets(st.sampled_from(NAMES)),
+    ahead=st.dictionaries(st.sampled_from(CHANNELS), st.integers(0, 45)),
+    behind=st.dictionaries(st.sampled_from(CHANNELS), st.integers(0, 45)),
+    until=st.integers(0, 45),
+    bounds=st.fixed_dictionaries(
+        {
+            "GATHERED_MESSAGES": st.integers(1, 9),
+            "GATHERED_BYTES": st.integers(1, 30),
+            "SCANNED_MESSAGES": st.integers(1, 9),
+            "EXPANDED_CHANNELS": st.integers(0, 5),
+        }
+    ),
+)
+def test_all_that_is_lacking_comes_once_and_in_order(
+    published: list[str],
+    kept: int,
+    names: dict[str, int],
+    conflated: set[str],
+    ahead: dict[str, int],
+    behind: dict[str, int],
+    until: int,
+    bounds: dict[str, int],
+) -> None:
+    ring = _ring(published, kept)
+    whole: list[int] = []
+    newest: list[int] = []
+    wish = Wish(names, frozenset(conflated), ahead, behind)
+    cursor = min([*names.values(), *behind.values()])
+    steps = 0
+    with _bounds(**bounds):
+        while cursor < until:
+            found = look_up(ring, wish, cursor, until)
+            assert cursor < found.upto <= until
+            assert len(found.whole) <= bounds["GATHERED_MESSAGES"]
+            assert all(cursor < m.seq <= found.upto for m in (*found.whole, *found.newest))
+            whole += [m.seq for m in found.whole]
+            newest += [m.seq for m in found.newest]
+            cursor = found.upto
+            steps += 1
+            assert steps < 100
+    expected: tuple[list[int], list[int]] = [], []
+    for seq in range(ring.oldest, min(until, len(published)) + 1):
+        channel = published[seq - 1]
+        own = [name for name in names if matches(name, channel)]
+        if not own:
+            continue
+        had = min([*(names[name] for name in own), behind.get(channel, 99)])
+        if seq > max(had, ahead.get(channel, 0)):
+            expected[conflated.issuperset(own)].append(seq)
+    assert (whole, newest) == expected
+
+
+def test_a_piece_is_bounded_in_messages_and_bytes() -> None:
+    ring = _ring(["A.x"] * 5000, kept=9000)
+    found = look_up(ring, Wish({"A.x": 0}), 0, 5000)
+    assert len(found.whole) == lookup.GATHERED_MESSAGES == found.upto
+    large = Ring(Window(100, 1000, 10**9))
+    for seq in range(1, 100):
+        large.advance(seq)
+        large.add(Message(seq, 0, "a:b", "A.x", seq - 1, b"x" * 10_000), 0)
+    found = look_up(large, Wish({"A.x": 0}), 0, 99)
+    assert sum(m.size for m in found.whole) < lookup.GATHERED_BYTES + 10_000
+    assert found.upto == found.whole[-1].seq < 99
+
+
+def test_who_listens_to_what_hardly_comes_looks_at_no_more_than_a_piece_of_the_stream() -> None:
+    ring = _ring([f"S{number}.x" for number in range(20_000)] + ["A.y"], kept=30_000)
+    found = look_up(ring, Wish({"*.y": 0}), 0, 20_001)
+    assert (found.whole, found.upto) == ([], lookup.SCANNED_MESSAGES)

@@ -1,0 +1,154 @@
+"""What resuming clients ask the ring for, held against a list that forgets nothing."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import weakref
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from wsnode.ring import Message, Ring, Window
+
+CHANNELS = "ABC"
+channels = st.sampled_from(CHANNELS)
+
+
+class RingMachine(RuleBasedStateMachine):
+    """A ring beside all that it ever read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ring = Ring(Window(10, 6, 3000))
+        self.sent: list[Message] = []
+        self.lost: list[tuple[int, str]] = []  # never to be had: spoiled, or of a hole
+        self.now_ms = 0
+
+    @rule(channel=channels, size=st.integers(0, 900))
+    def add(self, channel: str, size: int) -> None:
+        seq = self.ring.position + 1
+        self.ring.advance(seq)
+        message = Message(seq, self.now_ms, "a:b", channel, self.ring.prev(channel), b"x" * size)
+        self.sent.append(message)
+        self.ring.add(message, self.now_ms)
+
+    @rule(channel=channels)
+    def skip(self, channel: str) -> None:
+        seq = self.ring.position + 1
+        self.ring.advance(seq)
+        self.ring.skip(channel, seq)
+        self.lost.append((seq, channel))
+
+    @rule(channel=channels, size=st.integers(1, 3))
+    def hole(self, channel: str, size: int) -> None:
+        seq = self.ring.position + 1 + size
+        self.lost += [(gone, own) for gone in range(seq - size, seq) for own in CHANNELS]
+        assert self.ring.advance(seq)
+        message = Message(seq, self.now_ms, "a:b", channel, self.ring.prev(channel), b"")
+        self.sent.append(message)
+        self.ring.add(message, self.now_ms)
+
+    @rule(ms=st.integers(1, 6000))
+    def pass_time(self, ms: int) -> None:
+        self.now_ms += ms
+        self.ring.trim(self.now_ms)
+
+    @rule(position=st.integers(0, 3))
+    def restart(self, position: int) -> None:
+        self.ring.restart(position)
+        self.sent, self.lost = [], []
+        assert not list(self.ring.channels())
+
+    @property
+    def kept(self) -> list[Message]:
+        return [m for m in self.sent if m.seq >= self.ring.oldest]
+
+    @invariant()
+    def keeps_a_chain_for_each_channel(self) -> None:
+        assert len(self.ring) == len(self.kept)
+        assert set(self.ring.channels()) == {m.channel for m in self.kept}
+        for channel in CHANNELS:
+            own = [m for m in self.kept if m.channel == channel]
+            for older, newer in itertools.pairwise(own):
+                assert older.newer is newer
+                assert newer.older is older
+            if own:
+                assert own[0].older is None
+                assert own[-1].newer is None
+
+    @invariant()
+    def what_was_trimmed_holds_nothing(self) -> None:
+        for message in self.sent[: len(self.sent) - len(self.ring)]:
+            assert message.older is None
+            assert message.newer is None
+
+    @rule(channel=channels, seq=st.integers(0, 30), upto=st.integers(0, 30), most=st.integers(1, 4))
+    def looks_up(self, channel: str, seq: int, upto: int, most: int) -> None:
+        ring, kept = self.ring, self.kept
+        own = [m for m in kept if m.channel == channel and seq < m.seq <= upto]
+        assert ring.after(channel, seq, upto) == own
+        assert ring.after(channel, seq, upto, most) == own[:most]
+        for since in [m for m in self.sent if m.channel == channel and m.seq <= seq]:  # trimmed ones too
+            assert ring.after(channel, seq, upto, since=since) == own
+            assert ring.after(channel, seq, upto, most, since) == own[:most]
+        assert ring.span(seq, upto, most) == [m for m in kept if seq < m.seq <= upto][:most]
+        older = [m for m in kept if m.channel == channel and m.seq <= upto]
+        assert ring.newest(channel, upto) is (older[-1] if older else None)
+        times = {m.seq: m.ts_ms for m in kept}
+        assert ring.time_of(seq) == times.get(seq)
+
+    @rule(channel=channels, had=st.integers(0, 30), upto=st.integers(0, 30))
+    def says_what_is_missing(self, channel: str, had: int, upto: int) -> None:
+        """All that can't be given is told; and where nothing lacks, nothing is."""
+        gone = [m.seq for m in self.sent if m.channel == channel and m.seq < self.ring.oldest]
+        gone += [seq for seq, own in self.lost if own == channel]
+        lacks = [seq for seq in gone if had < seq <= upto]
+        missing = self.ring.missing(channel, had, upto)
+        if lacks:
+            assert missing is not None
+            assert missing[0] == had + 1
+            assert max(lacks) <= missing[1] <= upto
+        elif missing is not None:  # only where something of another channel is gone
+            assert self.ring.floor > had
+        anything = self.ring.missing_of_any(had, upto)
+        if missing is not None:
+            assert anything is not None
+            assert anything[1] >= missing[1]
+
+
+TestRing = RingMachine.TestCase
+
+
+@given(st.lists(channels, min_size=1, max_size=30))
+def test_nothing_is_missing_of_what_is_kept(published: list[str]) -> None:
+    ring = Ring(Window(100, 1000, 10**6))
+    for seq, channel in enumerate(published, 1):
+        ring.advance(seq)
+        ring.add(Message(seq, 0, "a:b", channel, ring.prev(channel), b""), 0)
+    for had in range(len(published) + 2):
+        assert ring.missing_of_any(had, len(published)) is None
+        assert {ring.missing(channel, had, len(published)) for channel in CHANNELS} == {None}
+
+
+def test_one_message_that_somebody_holds_keeps_no_other_alive() -> None:
+    class Watched(Message):
+        __slots__ = ("__weakref__",)
+
+    ring = Ring(Window(100, 3, 10**6))
+    held: list[Message] = []
+    refs: list[weakref.ref[Any]] = []
+    for seq in range(1, 10):
+        ring.advance(seq)
+        message = Watched(seq, 0, "a:b", "A", ring.prev("A"), b"")
+        refs.append(weakref.ref(message))
+        ring.add(message, 0)
+        if seq == 2:
+            held.append(message)
+    del message
+    assert gc.isenabled()
+    assert [ref() is not None for ref in refs] == [False, True, *[False] * 4, True, True, True]
+    ring.restart(0)
+    assert [ref() is not None for ref in refs] == [False, True, *[False] * 7]
