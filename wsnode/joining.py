@@ -276,7 +276,7 @@ class Joiner:
             return bool(joining.plan)
         self._note_missing(link, joining, head)
         self._tell_loss(link, frames)
-        joining.look_up(self._ring, link.options or {}, head)
+        joining.look_up(self._ring, link.options or {}, joining.until(head))
         if not joining.plan:
             joining.advance()
             frames += self._caught_up(link, joining)

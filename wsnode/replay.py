@@ -144,6 +144,11 @@ class Joining:
         if self.ahead:
             self.ahead = {channel: seq for channel, seq in self.ahead.items() if seq > self.cursor}
 
+    def until(self, head: int) -> int:
+        """Up to where is looked next: something may have to be said, or given, before what is newer."""
+        stops = [*self.resumed.values(), *(replay.after for replay in self.replays)]
+        return min([head, *(seq for seq in stops if seq > self.cursor)])
+
     def look_up(self, ring: Ring, options: dict[str, int], until: int) -> None:
         """Plans what comes next, up to `until`: some or all of it."""
         found = look_up(ring, self._wish(options), self.cursor, until)
