@@ -205,6 +205,8 @@ class Joining:
         for channel in self.ahead:
             if matches(name, channel):
                 self.ahead[channel] = min(self.ahead[channel], seq)
+        for channel in [c for c, passed in self.passed.items() if seq < passed.first and matches(name, c)]:
+            self._pass_again(channel)
         self.resumed.pop(name, None)
         self.missing.pop(name, None)
         # What it asked to have ahead of its time and gets in time now, comes once.
@@ -221,9 +223,7 @@ class Joining:
             own = takers(self.had, channel)
             if passed.first <= ring.floor or all(options.get(name, 0) & CONFLATE for name in own):
                 continue
-            del self.passed[channel]
-            self.behind[channel] = min(passed.first - 1, self.behind.get(channel, passed.first))
-            self.cursor = self.upto = min(self.cursor, self.behind[channel])
+            self._pass_again(channel)
 
     def end(self, names: Iterable[str]) -> None:
         """Names are unsubscribed from."""
@@ -237,6 +237,12 @@ class Joining:
             replay.names = tuple(name for name in replay.names if name not in gone)
         self._let_go()
         self.newest = deque(message for message in self.newest if takers(self.had, message.channel))
+
+    def _pass_again(self, channel: str) -> None:
+        """What was to be passed over of a channel is looked up again: it was given less far than the rest."""
+        first = self.passed.pop(channel).first
+        self.behind[channel] = min(first - 1, self.behind.get(channel, first))
+        self.cursor = self.upto = min(self.cursor, first - 1)
 
     def _let_go(self) -> None:
         """Forgets of channels what nobody is owed any more: whose names are gone, or began later."""
