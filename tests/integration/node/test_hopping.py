@@ -10,6 +10,7 @@ import contextlib
 import os
 import random
 from collections import Counter
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,8 @@ class Run:
         paces = [(0.05, 0.3), (0.02, 0.1), (0.2, 1.5)]
         chores += [hopper.hop(self.over, *paces[i % 3]) for i, hopper in enumerate(self.hoppers)]
         async with asyncio.TaskGroup() as group:
-            for chore in chores:
-                group.create_task(chore)
-            group.create_task(self._end())
+            for chore in (*chores, asyncio.sleep(SECONDS)):
+                group.create_task(self._while_all_is_well(chore))
         await self._rest()
 
     async def close(self) -> None:
@@ -96,9 +96,12 @@ class Run:
                 await hopper.leave()
         await self.arena.stop()
 
-    async def _end(self) -> None:
-        await asyncio.sleep(SECONDS)
-        self.over.set()
+    async def _while_all_is_well(self, chore: Coroutine[Any, Any, None]) -> None:
+        """The first that ends ends all; a cancellation would not do: the broker's library may swallow it."""
+        try:
+            await chore
+        finally:
+            self.over.set()
 
     async def _publish(self) -> None:
         while not self.over.is_set():
