@@ -80,6 +80,7 @@ class Feed:
         else:
             kind = RepublishedReader if settings.republish_subject else StreamReader
             self._reader = kind(state, ring, counters, sorter, on_restart=on_restart, room=room)
+        self._client: Client | None = None
         self._task: asyncio.Task[None] | None = None
         self._cause: Exception | None = None  # what the library met last, on this try
 
@@ -119,9 +120,9 @@ class Feed:
         while not state.stopping:
             self._cause = None
             try:
-                async with connected(state.settings, self._trouble, self._disconnected) as client:
+                async with connected(state.settings, self._trouble, self._disconnected) as self._client:
                     state.refused = None
-                    await self._reader.read(client)
+                    await self._reader.read(self._client)
             except Exception as error:
                 # Whatever happens with the broker must not end the node; it is told and tried again.
                 # In the end the library says only that no server is left; the cause came before.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,15 +39,30 @@ REPUBLISHED = Way(
 each_way = pytest.mark.parametrize("way", [CONSUMER, REPUBLISHED], ids=lambda way: way.name)
 
 
+def seeded() -> int:
+    """What random numbers of a test begin with, printed; FEED_SEED repeats those of an earlier run."""
+    seed = int(os.environ.get("FEED_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
+    print(f"FEED_SEED={seed}")
+    return seed
+
+
 def hold(node: Node, paused: bool) -> None:
     """As a CPU figure above (or again below) its pause threshold would."""
     node._admission.paused = lambda percent: paused  # type: ignore[assignment,method-assign]
     node.feed_reader.pause(paused)
 
 
-def abort(client: Any) -> None:
-    """Ends a connection to the broker without a word."""
-    client._transport._io_writer.transport.abort()
+def transport_of(node: Node) -> Any:
+    """What the node's connection to the broker reads from."""
+    client: Any = node.feed_reader._client
+    return client._transport._io_writer.transport
+
+
+def cut(node: Node) -> None:
+    """Ends the node's connection to the broker without a word, if it has one."""
+    client = node.feed_reader._client
+    if client is not None and client.is_connected:
+        transport_of(node).abort()
 
 
 async def data(client: WsClient, count: int) -> list[dict[str, Any]]:

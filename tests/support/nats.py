@@ -77,6 +77,20 @@ class NatsServer:
         """Ends it in order."""
         self._end(signal.SIGTERM)
 
+    def keep_files(self) -> None:
+        """Ends it in order, sets its files aside as they are, and starts it again."""
+        self.stop()
+        shutil.rmtree(self._directory / "kept", ignore_errors=True)
+        shutil.copytree(self._directory / "store", self._directory / "kept")
+        self.start()
+
+    def restore_files(self) -> None:
+        """Kills it and starts it with the files set aside: as from a backup."""
+        self.kill()
+        shutil.rmtree(self._directory / "store")
+        shutil.copytree(self._directory / "kept", self._directory / "store")
+        self.start()
+
     def reload(self) -> None:
         """Has it read its configuration again."""
         assert self._process is not None
