@@ -23,6 +23,7 @@ from tests.support.slowclient import (
 )
 from tests.support.sseclient import SseClient
 from tests.support.wsclient import WsClient
+from wsnode.node import Node
 from wsnode.protocol.delta import apply_delta
 
 STILL = "s" * 300
@@ -65,6 +66,10 @@ async def _publish(server: NatsServer, channel: str, *ticks: Any) -> None:
     await server.publish(*((channel, json.dumps(tick).encode()) for tick in ticks))
 
 
+async def _arrived(node: Node, seq: int) -> None:
+    await until(lambda: node.feed.position == seq)
+
+
 async def test_patches_follow_the_first_message(nats_server: NatsServer) -> None:
     async with running_node(node_settings(nats_server.url)) as node:
         client = await WsClient.open(node.port)
@@ -99,6 +104,7 @@ async def test_whoever_is_patched_holds_what_was_published(nats_server: NatsServ
         await stream.messages(2)
         url = f"ws://127.0.0.1:{node.port}/ws?channels=*&delta=1"
         async with connect(url) as compressed:
+            assert compressed.response is not None
             assert "permessage-deflate" in compressed.response.headers["Sec-WebSocket-Extensions"]
             published: dict[int, tuple[str, Any]] = {}
             for number in range(1, 81):
@@ -174,7 +180,7 @@ async def test_patches_and_skips_together(nats_server: NatsServer) -> None:
                 number = node.feed.position + 1
                 ticks[number] = _tick(rng, number)
                 await _publish(nats_server, "A.b", ticks[number])
-                await until(lambda: node.feed.position == number)
+                await _arrived(node, number)
 
         await publish(5)
         await publish_numbers(nats_server, "F.f", 6, 6 + 2 * FILLING, "f" * 8000)
