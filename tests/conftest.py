@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Generator, Iterator
 
 import pytest
 
 from tests.support.cluster import Client, SessionCluster, diagnostics, in_ci, new_namespace, reason_to_skip
 
 CLUSTER = pytest.StashKey[SessionCluster]()
+BOUND_SHARE = 0.9
+"""Of a test's time limit: a coroutine has to end before it."""
 DELETE_SECONDS = 300
 """The namespace controller looks again after half of the pods' longest grace period only."""
 
@@ -21,9 +25,26 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what asks for the cluster, and move it to the end."""
     for item in items:
+        _bound(item)
         if {"cluster", "session_cluster"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("cluster")
     items.sort(key=place_of)
+
+
+def _bound(item: pytest.Item) -> None:
+    """Ends a coroutine that waits for ever: uvloop only logs what pytest-timeout raises."""
+    if not isinstance(item, pytest.Function) or not asyncio.iscoroutinefunction(item.obj):
+        return
+    test: Callable[..., Awaitable[None]] = item.obj
+    marker = item.get_closest_marker("timeout")
+    seconds = marker.args[0] if marker and marker.args else float(item.config.getini("timeout"))
+
+    @functools.wraps(test)
+    async def bounded(*args: object, **kwargs: object) -> None:
+        async with asyncio.timeout(seconds * BOUND_SHARE):
+            await test(*args, **kwargs)
+
+    item.obj = bounded
 
 
 def place_of(item: pytest.Item) -> int:

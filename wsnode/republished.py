@@ -30,11 +30,15 @@ _BREATHE_EVERY = 64
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _ADDED = ("Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp")
+_WITHOUT_DATA = "Nats-Msg-Size"  # the server says so how long the data is that it did not send
 
 
 @dataclass(frozen=True, slots=True)
 class Republished:
-    """One message, and where it stands in which stream. `headers` are the publisher's."""
+    """One message, and where it stands in which stream. `headers` are the publisher's.
+
+    `whole` False: somebody has set the stream to republish headers alone; `data` is empty.
+    """
 
     stream: str
     seq: int
@@ -42,6 +46,7 @@ class Republished:
     subject: str
     headers: Mapping[str, str]
     data: bytes
+    whole: bool = True
 
 
 def parse_republished(header: bytes | None, data: bytes) -> Republished:
@@ -52,17 +57,20 @@ def parse_republished(header: bytes | None, data: bytes) -> Republished:
     """
     added: dict[str, str] = {}
     headers: dict[str, str] = {}
+    whole = True
     for line in (header or b"").decode(errors="replace").split("\r\n"):
         name, colon, value = line.partition(":")
         if name in _ADDED:
             added[name] = value.strip()
+        elif name == _WITHOUT_DATA and not data:
+            whole = False
         elif colon:
             headers.setdefault(name, value.strip())
     if len(added) != len(_ADDED):
         raise ValueError(f"without {', '.join(name for name in _ADDED if name not in added)}")
     stream, subject, seq, moment = (added[name] for name in _ADDED)
     ts_ms = (datetime.fromisoformat(moment) - _EPOCH) // _MILLISECOND
-    return Republished(stream, int(seq), ts_ms, subject, headers, data)
+    return Republished(stream, int(seq), ts_ms, subject, headers, data, whole)
 
 
 class Flow:
@@ -158,6 +166,9 @@ class Flow:
             self._state.say("republished", "a message on the republish subject is none", error=str(error))
             return False
         if message.stream != self._state.settings.js_stream_name or self.ended not in (None, GAP):
+            return False
+        if not message.whole:
+            self._doubt.set()  # it is missing, then; and a look at the stream shows why
             return False
         self.newest = max(self.newest, message.seq)
         if not self.live or self._kept or not self._place(message):

@@ -39,6 +39,14 @@ def test_the_server_has_the_last_word() -> None:
     assert (message.stream, message.seq, message.headers["Ws-Type"]) == ("S", 7, "a:b")
 
 
+def test_a_message_whose_data_the_server_kept_back_is_not_whole() -> None:
+    header = PLAIN % b"2026-11-25T09:50:54Z"
+    kept_back = header.replace(b"Nats-Last", b"Nats-Msg-Size: 12\r\nNats-Last")
+    assert not parse_republished(kept_back, b"").whole
+    assert parse_republished(header, b"").whole
+    assert parse_republished(kept_back, b"1").whole
+
+
 @pytest.mark.parametrize(
     "header",
     [
