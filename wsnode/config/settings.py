@@ -146,7 +146,7 @@ class Settings(BaseModel):
     settings_file: str = _fixed("", "file with live settings, watched; empty watches none")
     node_name: str = _fixed(socket.gethostname(), "name told in hello and logs", min_length=1, max_length=253)
     processes: int = _fixed(
-        1, "processes that share the client port; 0 is one for each core begun of WS_CPU_LIMIT", ge=0, le=64
+        0, "processes that share the client port; 0 is one for each core begun of WS_CPU_LIMIT", ge=0, le=64
     )
 
     @field_validator("js_stream_subjects")

@@ -11,6 +11,7 @@ from wsfleet.sizing.capacity import MOST_CONNECTIONS
 from wsfleet.sizing.fleet import trigger_cpu_us
 from wsfleet.sizing.inputs import CostSource
 from wsfleet.sizing.overrides import overruled
+from wsfleet.sizing.own_memory import MEMORY_REJECT_PERCENT, own_memory_bytes
 from wsfleet.sizing.text import count, mb, plain, usd, vcpu
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def plan_notes(plan: Plan) -> Iterator[Note]:
     """Remarks on this machine, load and choice of settings."""
     yield _costs(plan)
     yield from _capacity_notes(plan)
+    yield _own_memory(plan)
     for text in overruled(plan.inputs, plan.overrides):
         yield _warning("override-wins", text)
     yield from _drain_notes(plan)
@@ -104,6 +106,25 @@ def _capacity_notes(plan: Plan) -> Iterator[Note]:
             f"allows ({vcpu(trigger_us)}): more nodes do not lower it",
         )
     yield from _changed_limits(plan)
+
+
+def _own_memory(plan: Plan) -> Note:
+    """The seed counts connections alone; rejection for memory counts everything."""
+    settings, cores = plan.settings, -(-plan.inputs.machine.cpu_millis // 1000)
+    processes, own = settings.process_count(cores), own_memory_bytes(settings, cores)
+    programs = "1 process" if processes == 1 else f"{processes} processes and their supervisor"
+    text = (
+        f"Beside its connections a node takes up to {mb(own)}: {programs}, each with "
+        f"{mb(settings.js_stream_max_bytes)} of the stream at most"
+    )
+    together = own + plan.capacity.memory_bytes(settings.max_connections)
+    if together * 100 <= settings.memory_limit * MEMORY_REJECT_PERCENT:
+        return Note("own-memory", NoteKind.INFO, text)
+    return _warning(
+        "own-memory",
+        f"{text}; with {count(settings.max_connections)} connections {mb(together)}, and above "
+        f"{MEMORY_REJECT_PERCENT} % of {mb(settings.memory_limit)} new connections are refused",
+    )
 
 
 def _changed_limits(plan: Plan) -> Iterator[Note]:
