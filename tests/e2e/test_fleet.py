@@ -113,8 +113,16 @@ def test_fleet_and_namespace_go_also_without_an_operator(release: Client) -> Non
     with operator_away(release):
         release.kubectl("delete", "wsfleet", "odin", "--namespace", name, "--timeout=30s")
         release.wait("nothing to be left", lambda: owned(release, name) == [], 60)
-        release.apply(wsfleet("odin"), namespace=name)
         release.kubectl("delete", "namespace", name, "--timeout=60s")
+
+
+def test_a_namespace_with_a_running_fleet_goes_without_an_operator(release: Client) -> None:
+    name = new_namespace(release)
+    # A small node ends soon; the namespace controller looks again after half of its grace period.
+    drain = {"delaySeconds": 0, "timeoutSeconds": 5}
+    ready_fleet(release, name, overrides={"maxConnections": 100}, drain=drain)
+    with operator_away(release):
+        release.kubectl("delete", "namespace", name, "--timeout=120s")
 
 
 def test_a_changed_live_setting_reaches_all_nodes_and_closes_no_connection(

@@ -21,11 +21,13 @@ def installed_chart(cluster: Client) -> Iterator[None]:
     # An image by the same name may have new content: what runs must be this tree's.
     cluster.kubectl("rollout", "restart", OPERATOR, *_WHERE)
     cluster.kubectl("rollout", "status", OPERATOR, *_WHERE, "--timeout=120s")
-    yield
-    if not was_there:
-        cluster.helm("uninstall", RELEASE, *_WHERE, "--wait")
-        cluster.kubectl("delete", "namespace", SYSTEM_NAMESPACE, "--timeout=60s")
-        cluster.kubectl("delete", "crd", "wsfleets.wsfleet.io", "--timeout=60s")
+    try:
+        yield
+    finally:
+        if not was_there:
+            cluster.helm("uninstall", RELEASE, *_WHERE, "--wait")
+            cluster.kubectl("delete", "namespace", SYSTEM_NAMESPACE, "--timeout=60s")
+            cluster.kubectl("delete", "crd", "wsfleets.wsfleet.io", "--timeout=60s")
 
 
 @contextmanager
@@ -33,10 +35,12 @@ def operator_away(cluster: Client) -> Iterator[None]:
     """No operator runs meanwhile."""
     cluster.kubectl("scale", OPERATOR, *_WHERE, "--replicas=0")
     pods = ("get", "pods", *_WHERE, "--selector", "app.kubernetes.io/name=wsfleet-operator", "-o", "name")
-    cluster.wait("the operator to be gone", lambda: not cluster.kubectl(*pods).strip(), 60)
-    yield
-    cluster.kubectl("scale", OPERATOR, *_WHERE, "--replicas=1")
-    cluster.kubectl("rollout", "status", OPERATOR, *_WHERE, "--timeout=60s")
+    try:
+        cluster.wait("the operator to be gone", lambda: not cluster.kubectl(*pods).strip(), 60)
+        yield
+    finally:
+        cluster.kubectl("scale", OPERATOR, *_WHERE, "--replicas=1")
+        cluster.kubectl("rollout", "status", OPERATOR, *_WHERE, "--timeout=60s")
 
 
 def operator_log(cluster: Client) -> str:
