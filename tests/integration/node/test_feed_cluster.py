@@ -23,7 +23,7 @@ SEED = int(os.environ.get("FEED_CLUSTER_SEED", "0")) or random.SystemRandom().ra
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[NatsCluster]:
+def servers(tmp_path: Path) -> Iterator[NatsCluster]:
     """Three servers, ended whatever happens."""
     servers = NatsCluster(tmp_path).start()
     try:
@@ -32,13 +32,13 @@ def cluster(tmp_path: Path) -> Iterator[NatsCluster]:
         servers.stop()
 
 
-async def _publish(cluster: NatsCluster, stop: asyncio.Event) -> list[int]:
+async def _publish(servers: NatsCluster, stop: asyncio.Event) -> list[int]:
     """Publishes numbers one after another until told to stop; returns those that the cluster has taken.
 
     Each until it is acknowledged: the message's id keeps one that was taken twice from being there twice.
     """
     taken: list[int] = []
-    async with cluster.client() as client:
+    async with servers.client() as client:
         jetstream = client.jetstream(timeout=2)
         for number in itertools.count():
             if stop.is_set():
@@ -55,11 +55,11 @@ async def _publish(cluster: NatsCluster, stop: asyncio.Event) -> list[int]:
 
 
 @contextlib.asynccontextmanager
-async def _under_way(cluster: NatsCluster, url: str = "") -> AsyncIterator[Node]:
+async def _under_way(servers: NatsCluster, url: str = "") -> AsyncIterator[Node]:
     """A node and a client that must get every number in order, while the test does what it does."""
     print(f"FEED_CLUSTER_SEED={SEED}")
-    await cluster.ready()
-    async with running_node(node_settings(url or cluster.url)) as node:
+    await servers.ready()
+    async with running_node(node_settings(url or servers.url)) as node:
         client = await WsClient.open(node.port, "A.b")
         got: list[tuple[int, int]] = []
         seen = 0
@@ -76,7 +76,7 @@ async def _under_way(cluster: NatsCluster, url: str = "") -> AsyncIterator[Node]
 
         stop = asyncio.Event()
         reading = asyncio.create_task(read())
-        publishing = asyncio.create_task(_publish(cluster, stop))
+        publishing = asyncio.create_task(_publish(servers, stop))
         await until(lambda: len(got) > 20)
         yield node
         before = len(got)
@@ -93,36 +93,36 @@ async def _under_way(cluster: NatsCluster, url: str = "") -> AsyncIterator[Node]
 
 
 @pytest.mark.parametrize("what", [f"STREAM.LEADER.STEPDOWN.{STREAM}", "META.LEADER.STEPDOWN"])
-async def test_leaders_change(cluster: NatsCluster, what: str) -> None:
-    async with _under_way(cluster):
+async def test_leaders_change(servers: NatsCluster, what: str) -> None:
+    async with _under_way(servers):
         for _ in range(4):
-            await cluster.step_down(what)
+            await servers.step_down(what)
             await asyncio.sleep(0.4)
 
 
-async def test_all_servers_are_restarted_one_after_another(cluster: NatsCluster) -> None:
-    async with _under_way(cluster):
+async def test_all_servers_are_restarted_one_after_another(servers: NatsCluster) -> None:
+    async with _under_way(servers):
         for index in range(SERVERS):
-            await cluster.stop_one(index)
-            cluster.start_one(index)
+            await servers.stop_one(index)
+            servers.start_one(index)
             await asyncio.sleep(1.0)
 
 
-async def test_a_server_sends_its_clients_away_before_it_restarts(cluster: NatsCluster) -> None:
-    async with _under_way(cluster, f"nats://127.0.0.1:{cluster.ports[0]}"):
-        await cluster.stop_one(0, signal.SIGUSR2)
-        cluster.start_one(0)
+async def test_a_server_sends_its_clients_away_before_it_restarts(servers: NatsCluster) -> None:
+    async with _under_way(servers, f"nats://127.0.0.1:{servers.ports[0]}"):
+        await servers.stop_one(0, signal.SIGUSR2)
+        servers.start_one(0)
 
 
-async def test_servers_are_killed_the_leader_among_them(cluster: NatsCluster) -> None:
+async def test_servers_are_killed_the_leader_among_them(servers: NatsCluster) -> None:
     rng = random.Random(SEED)
-    killed: list[Callable[[], Awaitable[int]]] = [cluster.leader, _any(rng), _any(rng)]
-    async with _under_way(cluster):
+    killed: list[Callable[[], Awaitable[int]]] = [servers.leader, _any(rng), _any(rng)]
+    async with _under_way(servers):
         for choose in killed:
             index = await choose()
-            cluster.kill_one(index)
+            servers.kill_one(index)
             await asyncio.sleep(rng.uniform(0.1, 1.0))
-            cluster.start_one(index)
+            servers.start_one(index)
             await asyncio.sleep(1.5)
 
 
