@@ -68,7 +68,9 @@ class Fanout:
         self._round: Round | None = None
         self._scheduled = False
         self._position_due = False
-        self._losses: list[int] = []  # not yet told by a position, ascending
+        # First and last sequence of what was lost together and is not yet told by a position, ascending.
+        self._losses: list[tuple[int, int]] = []
+        self._begun = 0  # the last sequence that a round took
         self._lost_ever = 0
         self._telling = 0  # by the position of the round under way
         self._later: asyncio.TimerHandle | None = None
@@ -150,8 +152,8 @@ class Fanout:
 
     def note_loss(self, seq: int) -> None:
         """Messages up to `seq` could not be delivered; the next position tells it."""
-        if seq not in self._losses:
-            bisect.insort(self._losses, seq)
+        if self._lost(seq) != seq:
+            bisect.insort(self._losses, (seq, seq))
         self.note_unsent(seq)
 
     def note_unsent(self, seq: int) -> None:
@@ -165,7 +167,7 @@ class Fanout:
         news = [job for job in self._line if isinstance(job, Announcement) and job.frame is not None]
         self._line = deque(news)
         self._losses.clear()
-        self._waiting = self._lost_ever = 0
+        self._waiting = self._lost_ever = self._begun = 0
 
     def _fit(self) -> None:
         while self._waiting > self._links.settings.worker_queue_size:
@@ -178,14 +180,21 @@ class Fanout:
         self._line.extendleft(reversed(held))
         self._waiting -= 1
         self._counters.dropped_broadcasts += 1
-        # One for all that is gone at the line's beginning: it grows with each message while it is full.
-        del self._losses[: bisect.bisect(self._losses, job.seq)]
-        self.note_loss(job.seq)
+        if self._losses and self._begun < self._losses[-1][1] < job.seq:
+            # One for all that is gone one after another: it grows with each message while the line is full.
+            self._losses[-1] = self._losses[-1][0], job.seq
+            self.note_unsent(job.seq)
+        else:
+            self.note_loss(job.seq)
 
     def _lost(self, upto: int) -> int:
         """The highest loss up to a sequence that is not told yet, or 0."""
-        count = bisect.bisect(self._losses, upto)
-        return self._losses[count - 1] if count else 0
+        count = bisect.bisect(self._losses, (upto, MAX_SEQUENCE))
+        return min(upto, self._losses[count - 1][1]) if count else 0
+
+    def _forget_losses(self, upto: int) -> None:
+        """Losses up to a sequence have been told."""
+        self._losses = [(max(first, upto + 1), last) for first, last in self._losses if last > upto]
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -251,9 +260,10 @@ class Fanout:
         # What one socket may leave of a round must fit into its client's buffer.
         most = min(ROUND_BYTES, self._links.settings.client_buffer_bytes)
         lost = self._lost(job.seq - 1)
-        ahead = next((loss for loss in self._losses if loss > lost), MAX_SEQUENCE)
+        ahead = next((first for first, _ in self._losses if first > lost), MAX_SEQUENCE)
         taken, flows = take_round(self._line, self._channels, self._ring.epoch, most, ahead)
         self._waiting -= len(taken.messages)
+        self._begun = taken.messages[-1].seq
         if flows:
             # Told before anything newer comes: who resumes by one sequence for all its channels, as every
             # EventSource does, would go on past a loss on a channel of which nothing newer has come.
@@ -292,7 +302,7 @@ class Fanout:
         """Made when a round begins: all before it has been written, and what it takes is not in the line."""
         seq = self.head()
         self._telling = self._lost(seq)
-        del self._losses[: bisect.bisect(self._losses, seq)]
+        self._forget_losses(seq)
         frame = position_frame(seq, self._telling)
         return lambda form: reframe(form, frame, event_id(self._ring.epoch, seq))
 
