@@ -2,8 +2,8 @@
 
 First in, first out. What waits in the line when a round begins is taken together, in stream order:
 frames of one channel are joined and written once a subscriber; a client with several channels due
-gets one `writev`. A round is cut into shards (a WS_WORKER_POOL_SIZE-th of its clients, at most 64),
-and a loop turn writes shards until 2 ms have passed, so that the loop breathes.
+gets one `writev`. A round is cut into shards (a WS_WORKER_POOL_SIZE-th of its clients, 32 to 64 of
+them), and a loop turn writes shards until 2 ms have passed, so that the loop breathes.
 
 A job's subscribers are those of the moment its round begins; a subscribe that comes later takes
 effect behind it. Rounds do not overlap, so each client sees the stream's order.
@@ -43,6 +43,8 @@ from wsnode.rounds import (
 from wsnode.writer import Writer
 
 SHARD_SOCKETS = 64
+LEAST_SHARD_SOCKETS = 32
+"""Cut smaller, a round costs a call and a look at the clock a client, and the loop breathes no sooner."""
 TURN_SECONDS = 0.002
 _log = logging.getLogger(__name__)
 _NOBODY = Link.nobody()
@@ -317,9 +319,10 @@ class Fanout:
     def _write(self, writing: Round, stop: float) -> float | None:
         """Writes shards. None when the round is done, else the seconds after which to go on."""
         pool = self._links.settings.worker_pool_size
+        least = 1 if self._bucket.rate else LEAST_SHARD_SOCKETS  # small steps keep a low rate even
         while writing.part < len(writing.parts):
             part = writing.parts[writing.part]
-            shard = min(SHARD_SOCKETS, -(-len(part.links) // pool)) or 1
+            shard = min(SHARD_SOCKETS, max(-(-len(part.links) // pool), least))
             while writing.link < len(part.links):
                 now = time.monotonic()
                 wait = self._bucket.wait_seconds(now)
