@@ -1,8 +1,8 @@
 """The client port's front: accepting, the opening handshake, streams of events, refusals, `/health`.
 
 At most 16 sockets are accepted a loop turn, so that a storm of newcomers does not hold up those who
-are in: a message passes several turns from the broker to its last client. Where no descriptor is left, accepting rests for a moment: a listener that stays readable
-would spin otherwise.
+are in: a message passes several turns from the broker to its last client. Where no descriptor is left,
+accepting rests for a moment: a listener that stays readable would spin otherwise.
 """
 
 from __future__ import annotations
