@@ -54,6 +54,14 @@ POSITION_PAUSE_SECONDS = 0.01
 """Between two groups that get it alone: data must not wait until all are written to."""
 
 
+def shard_sockets(clients: int, pool: int, *, paced: bool) -> int:
+    """How many clients of a part are written to before the clock is looked at.
+
+    `paced`: a rate is to be kept, and small steps keep a low one even.
+    """
+    return min(SHARD_SOCKETS, max(-(-clients // pool), 1 if paced else LEAST_SHARD_SOCKETS))
+
+
 class Fanout:
     """Takes messages from the feed and writes them to their subscribers."""
 
@@ -318,11 +326,10 @@ class Fanout:
 
     def _write(self, writing: Round, stop: float) -> float | None:
         """Writes shards. None when the round is done, else the seconds after which to go on."""
-        pool = self._links.settings.worker_pool_size
-        least = 1 if self._bucket.rate else LEAST_SHARD_SOCKETS  # small steps keep a low rate even
+        pool, paced = self._links.settings.worker_pool_size, bool(self._bucket.rate)
         while writing.part < len(writing.parts):
             part = writing.parts[writing.part]
-            shard = min(SHARD_SOCKETS, max(-(-len(part.links) // pool), least))
+            shard = shard_sockets(len(part.links), pool, paced=paced)
             while writing.link < len(part.links):
                 now = time.monotonic()
                 wait = self._bucket.wait_seconds(now)
