@@ -195,10 +195,11 @@ def add_parts(
     seen: set[Link] = set()
     several: set[Link] = set()
     for flow in flows:
-        several |= seen & flow.links
+        if not seen.isdisjoint(flow.links):
+            several |= seen & flow.links
         seen |= flow.links
     for flow in flows:
-        alone = list(flow.links - several)
+        alone = list(flow.links - several if several else flow.links)
         if alone:
             data = flow.joined(heads.get(flow.form, b""), tails.get(flow.form, b""))
             taken.parts.append(Part(alone, data, len(flow.frames)))

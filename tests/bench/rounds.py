@@ -64,10 +64,19 @@ def _figures(on: Session, case: Case, warnings: list[str], progress: Callable[[s
     if case.kind is Kind.LIVE:
         return live(on, case)
     if case.kind is Kind.RESUMES:
-        return resumes(on, case)
+        return _with_refusals(on, case, resumes(on, case), warnings)
     if case.kind is Kind.DROPS:
-        return drops(on, case, progress)
+        return _with_refusals(on, case, drops(on, case, progress), warnings)
     return _steady(on, case, warnings)
+
+
+def _with_refusals(on: Session, case: Case, figures: Figures, warnings: list[str]) -> Figures:
+    """Tells why clients were refused: the CPU threshold counts what else runs on the node's core too."""
+    refused = {why: count for why, count in on.status()["rejections"].items() if count}
+    if refused:
+        told = ", ".join(f"{count} for {why}" for why, count in refused.items())
+        warnings.append(f"{case.name}: the node refused {told}")
+    return figures
 
 
 def _storm(on: Session, case: Case) -> Figures:
