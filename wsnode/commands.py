@@ -26,6 +26,7 @@ logger = logging.getLogger("wsnode.commands")
 _LAZY_COMMANDS = {
     "load": "wsnode.load",
     "pub": "wsnode.pub",
+    "stream": "wsnode.stream",
     "tail": "wsnode.tail",
     "validate": "wsnode.validate",
 }

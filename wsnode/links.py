@@ -29,7 +29,9 @@ _log = logging.getLogger(__name__)
 
 READ_BYTES = 16_384
 """Read from one client a turn at most, so that a busy one does not hold up the others."""
-_EVENTS_A_TURN = 64  # handshakes among them
+TURN_SECONDS = 0.001
+"""Given to what clients send before others get their turn: a message on its way passes several turns."""
+_EVENTS_AT_ONCE = 8  # handshakes among them
 
 
 class Links:
@@ -248,14 +250,19 @@ class Links:
 
     def _turn(self) -> None:
         """What epoll has to say. No socket is accepted meanwhile, so no number is reused within a turn."""
-        for fd, event in self._epoll.poll(0, _EVENTS_A_TURN):
-            link = self._by_fd[fd]
-            if link is None:
-                continue
-            if event & select.EPOLLOUT:
-                self._writable(link)
-            if event & ~select.EPOLLOUT and link.fd >= 0:
-                self._readable(link)
+        stop = time.monotonic() + TURN_SECONDS
+        while True:
+            ready = self._epoll.poll(0, _EVENTS_AT_ONCE)
+            for fd, event in ready:
+                link = self._by_fd[fd]
+                if link is None:
+                    continue
+                if event & select.EPOLLOUT:
+                    self._writable(link)
+                if event & ~select.EPOLLOUT and link.fd >= 0:
+                    self._readable(link)
+            if len(ready) < _EVENTS_AT_ONCE or time.monotonic() >= stop:
+                return
 
     def _readable(self, link: Link) -> None:
         try:
