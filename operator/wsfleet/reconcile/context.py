@@ -87,16 +87,18 @@ class FleetState:
     """The last look's; None before the first."""
 
     @classmethod
-    def of(cls, fleet: Object) -> FleetState:
-        """The state of a fleet met for the first time by this process: what its status says."""
+    def of(cls, fleet: Object, now: float | None = None) -> FleetState:
+        """The state of a fleet met for the first time by this process: what its status says.
+
+        `now` are epoch seconds, by default the clock's.
+        """
         status = dict(fleet.get("status") or {})
         memory = status.get("memory")
         history = History.from_status(memory, status.get("scaling") or ())
         said = memory.get(SAID) if isinstance(memory, dict) else None
         words = {one for one in said if isinstance(one, str)} if isinstance(said, list) else set()
-        costs, applied = book_from_status(
-            memory.get(COSTS) if isinstance(memory, dict) else None, time.time()
-        )
+        kept = memory.get(COSTS) if isinstance(memory, dict) else None
+        costs, applied = book_from_status(kept, time.time() if now is None else now)
         return cls(
             uid=fleet["metadata"]["uid"],
             status=status,
