@@ -73,7 +73,10 @@ class Interval(NamedTuple):
 class Meter:
     """The counters from which each node's present interval began; gives an interval when one is full."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, interval_seconds: float = INTERVAL_SECONDS, young_seconds: float = YOUNG_SECONDS
+    ) -> None:
+        self._interval_seconds, self._young_seconds = interval_seconds, young_seconds
         self._began: dict[str, NodeCount] = {}
 
     def observe(self, counts: Iterable[NodeCount], now: float) -> list[Interval]:
@@ -83,9 +86,9 @@ class Meter:
             before = self._began.get(count.uid)
             if not count.usable:
                 continue
-            if before is None or not _continues(before, count):
+            if before is None or not self._continues(before, count):
                 began[count.uid] = count
-            elif count.taken - before.taken < INTERVAL_SECONDS:
+            elif count.taken - before.taken < self._interval_seconds:
                 began[count.uid] = before
             else:
                 began[count.uid] = count
@@ -95,18 +98,17 @@ class Meter:
         self._began = began
         return found
 
-
-def _continues(before: NodeCount, count: NodeCount) -> bool:
-    """Whether it is the same run of the same node, old enough, and the gap is not too long."""
-    up_before, up = before.uptime_seconds or 0.0, count.uptime_seconds or 0.0
-    seconds = count.taken - before.taken
-    return (
-        0 <= seconds <= LONGEST_SECONDS
-        and up_before >= YOUNG_SECONDS
-        # One that started again has run for less time than has passed.
-        and abs(up - up_before - seconds) < _CLOCK_SECONDS
-        and count.readers == before.readers
-    )
+    def _continues(self, before: NodeCount, count: NodeCount) -> bool:
+        """Whether it is the same run of the same node, old enough, and the gap is not too long."""
+        up_before, up = before.uptime_seconds or 0.0, count.uptime_seconds or 0.0
+        seconds = count.taken - before.taken
+        return (
+            0 <= seconds <= LONGEST_SECONDS
+            and up_before >= self._young_seconds
+            # One that started again has run for less time than has passed.
+            and abs(up - up_before - seconds) < _CLOCK_SECONDS
+            and count.readers == before.readers
+        )
 
 
 def _interval(before: NodeCount, count: NodeCount, now: float) -> Interval | None:

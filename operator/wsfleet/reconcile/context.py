@@ -64,6 +64,8 @@ class FleetState:
     """Measured costs in force; None before the fleet was first sized by them."""
     costs_shown: tuple[object, dict[str, Any]] | None = None
     """The costs of the status, and what they were worked out for."""
+    costs_kept: tuple[object, dict[str, Any]] | None = None
+    """The same of what a restart has to know."""
     token: str = ""
     secret_seen_at: float = -math.inf
     credentials_seen_at: float = -math.inf

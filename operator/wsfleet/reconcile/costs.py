@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from heapq import nsmallest
 from typing import Any
 
 from wsfleet.api import CostStatus, CostValues, SizeUnderCosts
@@ -15,6 +16,7 @@ from wsfleet.costs import (
     advance,
     book_to_status,
 )
+from wsfleet.costs.meter import NODES_WATCHED
 from wsfleet.kube.kinds import Object
 from wsfleet.reconcile.context import FleetState
 from wsfleet.reconcile.document import CostsTold
@@ -59,16 +61,17 @@ def costs_told(state: FleetState, prepared: Prepared) -> CostsTold:
     mark = (state.prepared_for, book.fitted_at, state.costs_applied)
     if state.costs_shown is None or state.costs_shown[0] != mark:
         state.costs_shown = (mark, _document(state, prepared))
-    return CostsTold(shown=state.costs_shown[1], kept=book_to_status(book, state.costs_applied))
+    kept_mark = (book.measured, book.fitted_at, state.costs_applied)
+    if state.costs_kept is None or state.costs_kept[0] != kept_mark:
+        state.costs_kept = (kept_mark, book_to_status(book, state.costs_applied))
+    return CostsTold(shown=state.costs_shown[1], kept=state.costs_kept[1])
 
 
 def _counts(seen: Observed) -> Iterator[NodeCount]:
-    for pod in seen.active:
-        figures = seen.figures.get(pod.uid)
-        if figures is None:
-            continue
+    for uid in nsmallest(NODES_WATCHED, seen.figures):
+        figures = seen.figures[uid]
         yield NodeCount(
-            uid=pod.uid,
+            uid=uid,
             taken=figures.taken,
             uptime_seconds=figures.uptime_seconds,
             cpu_seconds=figures.cpu_seconds_total,

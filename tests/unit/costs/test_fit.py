@@ -51,7 +51,7 @@ def test_a_steady_feed_leaves_the_two_together_and_their_sum_right() -> None:
     steady = intervals(TrueCosts(), 96, seed=4, reads=(12.0, 12.0))
     found = fit(steady)
     assert not found.read_known
-    assert found.read_us <= 100
+    assert 0 < found.read_us <= 300
     assert found.fixed_us(12) == pytest.approx(3000 + 40 * 12, rel=0.3)
 
 
