@@ -174,7 +174,11 @@ def test_measured_costs_are_the_seeds_until_there_are_some() -> None:
     )
     assert inputs_from_spec(spec, own)[0].costs == own
     assert (own.source, own.message_cpu_us) == (CostSource.MEASURED, Fraction(25, 2))
-    assert (own.intake_cpu_us, own.idle_cpu_us, own.connection_memory_bytes) == (80, 3000, 900)
+    assert (own.intake_cpu_us, own.idle_cpu_us, own.connection_memory_bytes) == (
+        Fraction(80),
+        Fraction(3000),
+        Fraction(900),
+    )
     assert inputs_from_spec(spec_of(), own)[0].costs == Costs(), "only where the spec asks for them"
 
 
