@@ -32,7 +32,15 @@ class BalanceView:
     obstacle: str
 
     @staticmethod
-    def of(policy: RebalancePolicy, present: tuple[NodeSample, ...]) -> BalanceView:
+    def of(policy: RebalancePolicy, nodes: Iterable[NodeSample]) -> BalanceView:
+        """The view of all nodes, terminating ones included."""
+        all_nodes = tuple(nodes)
+        present = tuple(node for node in all_nodes if not node.terminating)
+        leaving = [
+            node
+            for node in all_nodes
+            if node.terminating and (node.terminating_seconds or 0.0) < policy.terminating_seconds
+        ]
         emptied = [node for node in present if node.marked or node.draining]
         ready = [node for node in present if node.ready and node not in emptied]
         known = tuple(
@@ -50,7 +58,7 @@ class BalanceView:
             mean=mean,
             limit=max(whole, math.floor(mean * (1 + policy.tolerance))),
             fill=max(whole, math.floor(mean * (1 + policy.tolerance / 2))),
-            obstacle=_obstacle(policy, present, emptied, ready, known),
+            obstacle=_obstacle(policy, present, [*emptied, *leaving], ready, known),
         )
 
     @property
