@@ -153,7 +153,7 @@ def _obstacle(
     """What in the nodes themselves forbids to shed now; empty if nothing does."""
     if emptied:
         return f"{emptied[0].name} is being emptied"
-    coming = [node for node in present if not node.ready and not node.unschedulable]
+    coming = [node for node in present if not node.ready and _may_come(node, policy.start_seconds)]
     if coming:
         return f"{coming[0].name} is not ready yet"
     missing = len(ready) - len(known)
@@ -170,3 +170,9 @@ def _rejections(nodes: Iterable[NodeSample]) -> int:
         for reason, count in node.rejections.items()
         if reason not in _HARMLESS_REJECTIONS
     )
+
+
+def _may_come(node: NodeSample, start_seconds: float) -> bool:
+    """Whether a node that is not ready may be so soon."""
+    waited = node.pod_age_seconds if node.unready_seconds is None else node.unready_seconds
+    return not node.unschedulable and waited <= start_seconds

@@ -20,6 +20,7 @@ from wsfleet.scaling import (
     Step,
     Together,
     Wait,
+    World,
     is_rolling,
     next_fleet_step,
     next_rollout_step,
@@ -259,11 +260,24 @@ Happening = tuple[str, int]
 
 HAPPENINGS = st.lists(
     st.tuples(
-        st.sampled_from(["", "", "", "", "shape", "kill", "size", "silent", "lag"]),
+        st.sampled_from(["", "", "", "", "shape", "kill", "size", "silent", "lag", "stale", "replace"]),
         st.integers(min_value=0, max_value=11),
     ),
     max_size=60,
 )
+
+
+def late_world(cluster: Cluster, before: World) -> World:
+    """The world with what the nodes and the kubelet said a tick ago; what we wrote ourselves is known."""
+    old = {pod.uid: pod for pod in before.pods}
+    world = cluster.world()
+    pods = (
+        replace(pod, ready=then.ready, connections=then.connections, drain=then.drain)
+        if (then := old.get(pod.uid)) is not None
+        else pod
+        for pod in world.pods
+    )
+    return replace(world, pods=tuple(pods))
 
 
 def checked_step(cluster: Cluster, at_once: int = 1) -> None:
@@ -291,6 +305,8 @@ def happen(cluster: Cluster, what: str, number: int) -> bool:
     elif what == "silent" and cluster.active():
         pod = cluster.active()[number % len(cluster.active())]
         pod.answers = not pod.answers
+    elif what == "replace" and cluster.active():
+        cluster.active()[number % len(cluster.active())].to_replace = True
     return what == "lag"
 
 
@@ -301,9 +317,14 @@ def test_whatever_happens_the_fleet_converges_and_only_chosen_pods_are_removed(
 ) -> None:
     cluster = Cluster.running("a", nodes=nodes)
     cluster.bad = frozenset("x")
+    before = cluster.world()
     for what, number in happenings:
         late = happen(cluster, what, number)
-        checked_step(cluster, at_once)
+        if what == "stale":
+            cluster.apply(next_fleet_step(late_world(cluster, before), replace(POLICY, at_once=at_once)))
+        else:
+            checked_step(cluster, at_once)
+        before = cluster.world()
         cluster.tick(sync=not late)
         assert all(pod.marked_at is not None for pod in cluster.removed)
     cluster.target = "c"
