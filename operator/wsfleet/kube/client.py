@@ -7,11 +7,12 @@ because the operator also handles kinds for which that library has no model.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
 from kubernetes.aio.client.api_client import ApiClient
 
 from wsfleet.kube.errors import UnavailableError, error_for
@@ -74,6 +75,15 @@ class KubeClient:
     async def create(self, obj: Object) -> Object:
         path = kind_of(obj).path(namespace_of(obj))
         return await self._call("POST", path, body=obj, query=[("fieldManager", FIELD_MANAGER)])
+
+    async def replace(self, obj: Object) -> Object:
+        """PUT of a whole object over the version that `obj` names.
+
+        Raises:
+            ConflictError: it has changed since.
+        """
+        path = kind_of(obj).path(namespace_of(obj), name_of(obj))
+        return await self._call("PUT", path, body=obj, query=[("fieldManager", FIELD_MANAGER)])
 
     async def apply(self, obj: Object, *, subresource: str = "") -> Object:
         """Server-side apply: our fields become what `obj` says, whoever changed them; others' stay."""
@@ -222,6 +232,21 @@ class KubeClient:
         )
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+def guarded_request(guard: Callable[[], None]) -> type[aiohttp.ClientRequest]:
+    """Requests that ask `guard` when all waiting (for a connection, for TLS) is over, as they are sent.
+
+    Reading is free. What `guard` raises comes out of the call, and nothing is sent.
+    """
+
+    class Guarded(aiohttp.ClientRequest):
+        async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+            if self.method != "GET":
+                guard()
+            return await super().send(conn)
+
+    return Guarded
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:
