@@ -28,6 +28,7 @@ from wsfleet.workers import Workers, schedule
 logger = logging.getLogger(__name__)
 
 _CRD_PAUSE_SECONDS = 5.0
+_SETTLE_SECONDS = 2.0  # for answers to writes, before another operator may begin
 
 
 class Operator:
@@ -117,6 +118,8 @@ class Operator:
             self._scheduler.cancel()
         if self._workers is not None:
             await self._workers.close()
+        if self._client is not None:
+            await self._client.settle(_SETTLE_SECONDS)
         if self.leadership is not None:
             await self.leadership.release()
         if self._server is not None:

@@ -6,6 +6,7 @@ because the operator also handles kinds for which that library has no model.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,12 @@ class KubeClient:
         api.user_agent = "wsfleet"
         self.writes = 0
         """POST, PUT, PATCH and DELETE sent since the start: what an idle operator must not do."""
+        self._writing: set[asyncio.Task[Object]] = set()
+
+    async def settle(self, seconds: float) -> None:
+        """Wait for the answers to writes that are under way, also those whose caller was cancelled."""
+        if self._writing:
+            await asyncio.wait(self._writing, timeout=seconds)
 
     async def close(self) -> None:
         await self._api.close()
@@ -191,10 +198,35 @@ class KubeClient:
         headers: Mapping[str, str] | None = None,
         timeout: float = REQUEST_SECONDS,
     ) -> Object:
+        calling = self._exchange(method, path, query, body, content_type, headers or {}, timeout)
+        if method == "GET":
+            return await calling
+        # A write that was begun is seen to its end: cut off, nobody would know whether it still takes
+        # effect, perhaps when another operator acts already.
+        task = asyncio.ensure_future(calling)
+        self._writing.add(task)
+        task.add_done_callback(self._written)
+        return await asyncio.shield(task)
+
+    def _written(self, task: asyncio.Task[Object]) -> None:
+        self._writing.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may have gone
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: Object | None,
+        content_type: str,
+        headers: Mapping[str, str],
+        timeout: float,
+    ) -> Object:
         operation = f"{method} {path}"
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_SECONDS)
         try:
-            response = await self._send(method, path, query, body, content_type, headers or {}, limits)
+            response = await self._send(method, path, query, body, content_type, headers, limits)
             async with response:
                 answer = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
