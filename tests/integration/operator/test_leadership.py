@@ -91,10 +91,15 @@ class Stage:
     def holder(self) -> str:
         """Name of the replica that the lease names, empty for none."""
         lease = self.fleet.api.get("leases", NAMESPACE, LEASE)
-        return ((lease or {}).get("spec") or {}).get("holderIdentity", "").rpartition("_")[0]
+        return str(((lease or {}).get("spec") or {}).get("holderIdentity", "")).rpartition("_")[0]
 
-    def leader(self) -> Replica:
-        return next(one for one in self.replicas if one.name == self.holder())
+    async def leader(self) -> Replica:
+        """The one that the lease names, once it names one that runs."""
+        await self.until("a leader", self._running_leader)
+        return self._running_leader()[0]
+
+    def _running_leader(self) -> list[Replica]:
+        return [one for one in self.replicas if one.name == self.holder() and not one.ended]
 
     async def until(self, what: str, holds: Callable[[], object], seconds: float = 30) -> float:
         """Wait for something; how long it took."""
@@ -187,7 +192,7 @@ async def test_a_killed_leader_is_followed_within_twenty_seconds(tmp_path: Path)
         for _ in range(2):
             await stage.start(10.0)
         await stage.until_acting()
-        leader = stage.leader()
+        leader = await stage.leader()
         leader.send(signal.SIGKILL)
         took = await stage.until_acting(lambda caller: caller != leader.name)
         print(f"acting again {took:.1f} s after SIGKILL")
@@ -200,7 +205,7 @@ async def test_a_leader_that_is_told_to_stop_hands_over(tmp_path: Path) -> None:
         for _ in range(2):
             await stage.start(10.0)
         await stage.until_acting()
-        leader = stage.leader()
+        leader = await stage.leader()
         leader.send(signal.SIGTERM)
         took = await stage.until_acting(lambda caller: caller != leader.name)
         print(f"acting again {took:.1f} s after SIGTERM")
@@ -259,13 +264,13 @@ async def test_never_two_act_whatever_happens(tmp_path: Path, prelude: str) -> N
 
 
 async def _leader_killed(stage: Stage, chance: random.Random) -> None:
-    leader = stage.leader()
+    leader = await stage.leader()
     leader.send(signal.SIGKILL)
     await leader.process.wait()
 
 
 async def _leader_stopped_and_continued(stage: Stage, chance: random.Random) -> None:
-    leader = stage.leader()
+    leader = await stage.leader()
     leader.send(signal.SIGSTOP)
     await asyncio.sleep(SECONDS * chance.uniform(0.3, 2.5))
     leader.send(signal.SIGCONT)
@@ -280,20 +285,15 @@ async def _api_away(stage: Stage, chance: random.Random) -> None:
 
 
 async def _lease_deleted(stage: Stage, chance: random.Random) -> None:
+    leader = await stage.leader()
     stage.fleet.api.remove("leases", NAMESPACE, LEASE)
     if chance.random() < 0.5:
-        await _leader_killed_soon(stage)
-
-
-async def _leader_killed_soon(stage: Stage) -> None:
-    last = next(one for one in reversed(stage.fleet.lease_writes) if one[1])
-    leader = next(one for one in stage.replicas if one.name == last[1].rpartition("_")[0])
-    leader.process.kill()
-    await leader.process.wait()
+        leader.send(signal.SIGKILL)
+        await leader.process.wait()
 
 
 async def _leader_told_to_stop(stage: Stage, chance: random.Random) -> None:
-    stage.leader().send(signal.SIGTERM)
+    (await stage.leader()).send(signal.SIGTERM)
 
 
 async def _standby_killed(stage: Stage, chance: random.Random) -> None:
