@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from wsfleet.kube.kinds import LEASE, Object
 
 _MOST_TRANSITIONS = 2**31 - 1
+_YEAR_2025 = 1_735_689_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,10 @@ class Contender:
     def next_transitions(self, wall_seconds: float) -> int:
         """More than any number seen.
 
-        A lease made anew begins at the minutes since 1970: later than all that its forerunners can have
-        reached, at less than a take-over a minute over years, though nobody may remember them.
+        A lease made anew begins at the seconds since 2025: later than all that its forerunners reached, as
+        long as no clock is far off, though nobody may remember them.
         """
-        highest = self._highest or max(0, int(wall_seconds / 60))
+        highest = self._highest or max(0, int(wall_seconds) - _YEAR_2025)
         return min(highest + 1, _MOST_TRANSITIONS)
 
 

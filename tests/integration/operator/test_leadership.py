@@ -243,13 +243,15 @@ async def test_never_two_act_whatever_happens(tmp_path: Path, prelude: str) -> N
     seed = random.randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    rounds = ROUNDS if not prelude else ROUNDS // 3
+    # Of a lease that is gone, and remembered by nobody, only a good clock gives a later term.
+    events = [one for one in _EVENTS if not prelude or one is not _lease_deleted]
+    rounds = ROUNDS if not prelude else len(events)
     async with staged(tmp_path, prelude) as stage:
         for _ in range(2):
             await stage.start()
         await stage.until_acting()
         for number in range(rounds):
-            what = _EVENTS[number % len(_EVENTS)]
+            what = events[number % len(events)]
             await asyncio.sleep(chance.uniform(0, 0.7))
             began = time.monotonic()
             await what(stage, chance)
