@@ -22,7 +22,7 @@ from tests.support.operating import free_port, wsfleet
 from tests.support.scripted_fleet import ScriptedFleet
 
 NAMESPACE, LEASE = "games", "wsfleet-operator"
-SECONDS = 3.0
+SECONDS = 4.0
 ROUNDS = 24
 LOST = 3
 
@@ -101,7 +101,7 @@ class Stage:
     def _running_leader(self) -> list[Replica]:
         return [one for one in self.replicas if one.name == self.holder() and not one.ended]
 
-    async def until(self, what: str, holds: Callable[[], object], seconds: float = 30) -> float:
+    async def until(self, what: str, holds: Callable[[], object], seconds: float = 90) -> float:
         """Wait for something; how long it took."""
         began = time.monotonic()
         while not holds():
