@@ -6,7 +6,8 @@ Each 5 s, for each fleet::
     snapshot = Snapshot.of(now, pods, replicas=world.total, rolling=is_rolling(world, rollout_policy))
     decision, history = decide(policy, snapshot, history, now)
     step = next_fleet_step(replace(world, desired=decision.desired), rollout_policy)
-    labels = steer(pods, policy.max_connections)
+    balance, memory = rebalance(balance_policy, pods, memory, now, closes_per_second(total), busy)
+    labels = steer(pods, policy.max_connections, receivers=balance.receivers)
 
 `pods` are `NodeSample`s, terminating ones included; `sets` are all ReplicaSets of the fleet, empty ones too.
 `step` is one thing to do (`CreateSet`, `Resize`, `Mark`, `StartDrain`, `Release`, `DeleteSet`) or a reason to
@@ -21,6 +22,14 @@ from wsfleet.scaling.decide import decide
 from wsfleet.scaling.decision import Decision, Hold, HoldKind, Trigger
 from wsfleet.scaling.history import History
 from wsfleet.scaling.policy import RetirePolicy, RolloutPolicy, ScalingPolicy, closes_per_second
+from wsfleet.scaling.rebalance import (
+    Rebalance,
+    RebalanceMemory,
+    RebalancePhase,
+    RebalancePolicy,
+    Shed,
+    rebalance,
+)
 from wsfleet.scaling.rollout import is_rolling, next_fleet_step, next_rollout_step
 from wsfleet.scaling.samples import DrainState, NodeSample, Phase, Snapshot, count, drain_state, figure
 from wsfleet.scaling.scalein import next_scale_in_step
@@ -55,12 +64,17 @@ __all__ = [
     "Mark",
     "NodeSample",
     "Phase",
+    "Rebalance",
+    "RebalanceMemory",
+    "RebalancePhase",
+    "RebalancePolicy",
     "Release",
     "Resize",
     "RetirePolicy",
     "RolloutPolicy",
     "ScalingPolicy",
     "SetView",
+    "Shed",
     "Snapshot",
     "Stalled",
     "StartDrain",
@@ -79,6 +93,7 @@ __all__ = [
     "next_rollout_step",
     "next_scale_in_step",
     "progress_conditions",
+    "rebalance",
     "scaling_conditions",
     "steer",
 ]
