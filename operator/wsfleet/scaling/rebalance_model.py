@@ -51,7 +51,7 @@ class RebalancePhase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebalanceMemory:
-    """What one look leaves to the next: a dozen figures whatever the fleet's size. Times are epoch seconds."""
+    """What one look leaves to the next: a dozen figures for any fleet. Times are epoch seconds."""
 
     phase: RebalancePhase = RebalancePhase.IDLE
     since: float = 0.0
@@ -70,9 +70,14 @@ class RebalanceMemory:
     """The request that was carried out last."""
 
     def to_status(self) -> dict[str, Any]:
-        """As JSON; what is as in a new memory is left out."""
+        """As JSON; what is as in a new memory is left out.
+
+        So is the count of rejections: it would be written for each client that is turned away.
+        """
         new = asdict(RebalanceMemory())
-        return {name: value for name, value in asdict(self).items() if value != new[name]}
+        return {
+            name: value for name, value in asdict(self).items() if value != new[name] and name != "rejections"
+        }
 
     @classmethod
     def from_status(cls, value: object) -> RebalanceMemory:

@@ -13,6 +13,7 @@ from wsfleet.scaling import (
     Mark,
     NodeSample,
     Phase,
+    RebalanceMemory,
     Release,
     Resize,
     Snapshot,
@@ -23,12 +24,15 @@ from wsfleet.scaling import (
     decide,
     is_rolling,
     next_fleet_step,
+    rebalance,
     steer,
 )
 from wsfleet.simulate.fleet import Fleet
 from wsfleet.simulate.pods import Pod, ReplicaSet
 
 _AGAIN_SECONDS = 1.0
+_FORGET_SECONDS = 300.0
+"""As the operator does: a figure older than this is none."""
 EPOCH = 1_800_000_000.0
 """The simulation's time 0 in epoch seconds."""
 
@@ -94,7 +98,7 @@ class Scraper:
                 alive[pod.uid] = _Figures(
                     taken, connections[slot], cpu[slot], rejections[slot], full[slot], paused[slot]
                 )
-            elif pod.uid in self.seen:
+            elif pod.uid in self.seen and taken - self.seen[pod.uid].taken <= _FORGET_SECONDS:
                 alive[pod.uid] = self.seen[pod.uid]
         self.seen = alive
 
@@ -110,6 +114,7 @@ class OperatorControl:
         self._next = 0.0
         self._next_scrape = 0.0
         self._first = True
+        self._rebalance = RebalanceMemory()
 
     @property
     def desired(self) -> int:
@@ -143,12 +148,30 @@ class OperatorControl:
         step = next_fleet_step(replace(world, desired=decision.desired), fleet.setup.rollout)
         by_uid = {pod.uid: pod for pod in fleet.pods}
         acted = self._carry_out(fleet, by_uid, step)
-        for change in steer(samples, fleet.setup.policy.max_connections, takeover=self._first):
+        receivers = self._balance(fleet, samples, by_uid, rolling)
+        most = fleet.setup.policy.max_connections
+        for change in steer(samples, most, takeover=self._first, receivers=receivers):
             if change.uid != getattr(step, "uid", None):
                 by_uid[change.uid].serving = change.serving
                 fleet.changed = True
         self._first = False
         return acted
+
+    def _balance(
+        self, fleet: Fleet, samples: tuple[NodeSample, ...], by_uid: dict[str, Pod], rolling: bool
+    ) -> frozenset[str] | None:
+        """Sheds, where nodes differ too much; gives who is to take new clients."""
+        busy = "pods are being replaced" if rolling else ""
+        if any(one.marked or one.draining for one in samples):
+            busy = busy or "a node is being emptied"
+        total = sum(one.connections or 0 for one in samples)
+        budget = closes_per_second(total, fleet.setup.closes_per_second)
+        wanted, self._rebalance = rebalance(
+            fleet.setup.rebalance, samples, self._rebalance, EPOCH + fleet.now, budget, busy
+        )
+        for shed in wanted.sheds:
+            fleet.shed(by_uid[shed.uid], shed.target, shed.rate, shed.id)
+        return wanted.receivers
 
     def _sample(self, fleet: Fleet, pod: Pod) -> NodeSample:
         now, seen = fleet.now, self._scraper.seen.get(pod.uid)

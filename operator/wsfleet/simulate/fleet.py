@@ -28,7 +28,7 @@ Bools = NDArray[np.bool_]
 HYSTERESIS_POINTS = 5.0
 _CREATE_SECONDS = 1.0
 _GONE_SECONDS = 2.0
-_LEAST_SPREAD_SECONDS, _MOST_SPREAD_SECONDS = 1.0, 300.0
+_LEAST_SPREAD_SECONDS, _MOST_SPREAD_SECONDS = 1.0, 30.0
 _ENDPOINT_SECONDS = 1.0
 
 
@@ -401,16 +401,20 @@ class Fleet:
     def _demand(self, opened: NDArray[np.int64] | Floats) -> Floats:
         """CPU % that each node would like to spend in this step."""
         node = self.setup.node
-        delivered = np.where(self.paused, 0.0, self.connections * (self.rate * node.message_cpu_us / 1e4))
-        handshakes = opened * (node.handshake_cpu_us / 1e4 / self.step_seconds)
-        demand: Floats = node.fixed_cpu_percent + (delivered + handshakes) / node.cpus
+        each = self.rate * node.message_cpu_us / 1e4
+        demand: Floats = np.where(self.paused, 0.0, self.connections * each)
+        demand += opened * (node.handshake_cpu_us / 1e4 / self.step_seconds)
+        demand /= node.cpus
+        demand += node.fixed_cpu_percent
         return demand
 
     def _measure_cpu(self, opened: Ints) -> None:
         node = self.setup.node
-        demand: Floats = self._demand(opened) + np.where(self._filling > self.now, node.ring_fill_percent, 0.0)
+        demand: Floats = self._demand(opened) + np.where(
+            self._filling > self.now, node.ring_fill_percent, 0.0
+        )
         weight = min(1.0, self.step_seconds / node.cpu_window_seconds)
-        self.cpu += weight * (np.minimum(demand, 100.0) - self.cpu)
+        self.cpu = self.cpu + weight * (np.minimum(demand, 100.0) - self.cpu)
         for band, threshold in ((self.rejecting, node.reject_percent), (self.paused, node.pause_percent)):
             band |= self.cpu > threshold
             band &= self.cpu > threshold - HYSTERESIS_POINTS

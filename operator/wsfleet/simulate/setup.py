@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wsfleet.api import WsFleetSpec
-from wsfleet.scaling import RolloutPolicy, ScalingPolicy
+from wsfleet.scaling import RebalancePolicy, RolloutPolicy, ScalingPolicy
 from wsfleet.scaling.from_spec import policy_from_spec, rollout_policy_from_spec
 from wsfleet.sizing import make_plan
 from wsfleet.sizing.from_spec import inputs_from_spec
@@ -71,6 +71,7 @@ class Setup:
     watching: Watching = field(default_factory=Watching)
     policy: ScalingPolicy = field(default_factory=lambda: ScalingPolicy(max_connections=10_000))
     rollout: RolloutPolicy = field(default_factory=RolloutPolicy)
+    rebalance: RebalancePolicy = field(default_factory=RebalancePolicy)
     closes_per_second: float | None = None
     spec: WsFleetSpec | None = None
     message_rate: float = 1.0
@@ -117,6 +118,7 @@ def setup_from_spec(spec: WsFleetSpec, **node: float) -> Setup:
         node=replace(model, **node),  # type: ignore[arg-type]
         policy=policy_from_spec(spec, plan),
         rollout=rollout_policy_from_spec(spec, plan),
+        rebalance=RebalancePolicy(max_connections=settings.max_connections),
         closes_per_second=spec.reconnects.per_second,
         spec=spec,
         message_rate=float(inputs.load.message_rate),
