@@ -74,6 +74,9 @@ class OperatorOptions(BaseModel):
     reconcile_seconds: float = Field(
         default=60.0, ge=5, le=600, description="seconds after which a look at a fleet is given up"
     )
+    rollouts_at_once: int = Field(
+        default=5, ge=1, le=1000, description="fleets whose nodes may be replaced at the same time"
+    )
     admin_via_proxy: bool = Field(
         default=False, description="reach nodes through the API server's pod proxy: for use from outside"
     )

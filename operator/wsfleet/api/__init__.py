@@ -24,6 +24,7 @@ from wsfleet.api.fleet import (
     WsFleet,
 )
 from wsfleet.api.network import Nats, SecretKey, ServiceSpec, Stream
+from wsfleet.api.operations import Disruption, MaintenanceWindow, Rebalance, Rollout
 from wsfleet.api.overrides import OVERRIDABLE, Overrides
 from wsfleet.api.spec import (
     CostFigures,
@@ -33,7 +34,6 @@ from wsfleet.api.spec import (
     Profile,
     Reconnects,
     Reserved,
-    Rollout,
     Sizing,
     WsFleetSpec,
 )
@@ -63,11 +63,13 @@ __all__ = [
     "ConnectionsTrigger",
     "CostFigures",
     "CpuTrigger",
+    "Disruption",
     "Drain",
     "EnvVar",
     "Instance",
     "InvalidFleetError",
     "Load",
+    "MaintenanceWindow",
     "Nats",
     "NodeSettings",
     "ObjectMeta",
@@ -75,6 +77,7 @@ __all__ = [
     "Phase",
     "Profile",
     "Projection",
+    "Rebalance",
     "Reconnects",
     "RejectionsTrigger",
     "Requests",

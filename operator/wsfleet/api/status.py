@@ -104,6 +104,9 @@ class WsFleetStatus(StatusModel):
     scaling: list[ScalingDecision] = Field(
         default_factory=list, max_length=10, description="last decisions, newest first"
     )
+    rebalance: Word | None = Field(
+        default=None, description="where a rebalance stands; absent while there is none"
+    )
     # Its shape is the scaling rules' own affair, written and read by them alone.
     memory: dict[str, Any] | None = Field(
         default=None,

@@ -15,7 +15,7 @@ from wsfleet.kube.events import EventRecorder
 from wsfleet.kube.kinds import Kind, Object
 from wsfleet.metrics import Metrics
 from wsfleet.options import OperatorOptions
-from wsfleet.scaling import History, Step
+from wsfleet.scaling import History, RebalanceMemory, Step
 from wsfleet.scrape import NodeAdmin, NodeFigures
 
 if TYPE_CHECKING:
@@ -35,8 +35,12 @@ class Context:
     options: OperatorOptions
     optional_kinds: frozenset[Kind] = frozenset()
     """Kinds of others' CRDs that are there: PodMonitor, PrometheusRule."""
+    rolling: set[tuple[str, str]] = field(default_factory=set)
+    """Fleets whose pods are brought to another shape now; `rollouts_at_once` bounds them."""
 
 
+BALANCE = "rebalance"
+"""Of the status' memory: where a rebalance stands."""
 SAID = "said"
 """Of the status' memory: the remarks that were made."""
 
@@ -74,6 +78,7 @@ class FleetState:
     """Held while the status is written: a look and the telling of a failure may meet."""
     failures: int = 0
     """Looks in a row that failed."""
+    balance: RebalanceMemory = field(default_factory=RebalanceMemory)
     step: Step | None = None
     """The last look's; None before the first."""
 
@@ -85,7 +90,8 @@ class FleetState:
         history = History.from_status(memory, status.get("scaling") or ())
         said = memory.get(SAID) if isinstance(memory, dict) else None
         words = {one for one in said if isinstance(one, str)} if isinstance(said, list) else set()
-        return cls(uid=fleet["metadata"]["uid"], status=status, history=history, said=words)
+        balance = RebalanceMemory.from_status(memory.get(BALANCE) if isinstance(memory, dict) else None)
+        return cls(uid=fleet["metadata"]["uid"], status=status, history=history, said=words, balance=balance)
 
     @property
     def jitter(self) -> float:

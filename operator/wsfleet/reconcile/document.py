@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from wsfleet.reconcile.context import SAID
+from wsfleet.reconcile.context import BALANCE, SAID
 from wsfleet.reconcile.facts import cut
 from wsfleet.reconcile.observe import Observed
 from wsfleet.reconcile.prepare import Prepared
 from wsfleet.reconcile.settings import nodes_in_force
 from wsfleet.resources import names
-from wsfleet.scaling import Decision, History
+from wsfleet.scaling import Decision, History, RebalanceMemory, RebalancePhase
 from wsfleet.status import Finding, merge_conditions
 
 _DECISIONS = 10
@@ -27,9 +27,12 @@ def status_document(
     phase: str,
     before: Mapping[str, Any],
     said: Collection[str] = (),
+    balance: RebalanceMemory | None = None,
 ) -> dict[str, Any]:
     """The whole status of a fleet whose spec is good; `before` is the last one, `said` what was remarked."""
     generation = prepared.generation
+    balance = balance or RebalanceMemory()
+    phase_now = balance.phase
     proven = any(pod.shape == prepared.shape for pod in seen.ready)
     return {
         **prepared.facts,
@@ -42,7 +45,12 @@ def status_document(
         "scaling": cut(history.decisions_to_status()[:_DECISIONS]),
         "lastDecision": _last_decision(history),
         "conditions": merge_conditions(before.get("conditions") or (), findings, seen.now, generation),
-        "memory": {**history.to_status(), **({SAID: sorted(said)} if said else {})},
+        "rebalance": None if phase_now is RebalancePhase.IDLE else str(phase_now),
+        "memory": {
+            **history.to_status(),
+            **({SAID: sorted(said)} if said else {}),
+            **({BALANCE: kept} if (kept := balance.to_status()) else {}),
+        },
     }
 
 

@@ -9,14 +9,14 @@ import math
 import secrets
 import time
 
-from wsfleet.kube.apply import difference
+from wsfleet.kube.apply import difference, mark
 from wsfleet.kube.errors import AlreadyExistsError, ForbiddenError, NotFoundError, in_going_namespace
-from wsfleet.kube.kinds import REPLICASET, SECRET, kind_of, name_of
+from wsfleet.kube.kinds import PDB, REPLICASET, SECRET, Object, kind_of, name_of
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.observe import Observed
 from wsfleet.reconcile.ownership import Claim, claim_on, controller_of, own_secret
 from wsfleet.reconcile.prepare import Prepared, Problem
-from wsfleet.resources import build_secret, names
+from wsfleet.resources import build_pdb, build_secret, names
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ _TOKEN_BYTES = 32
 
 async def ensure_objects(context: Context, prepared: Prepared) -> None:
     """Apply what differs: ConfigMap, Service, PodDisruptionBudget, NetworkPolicy, monitors."""
-    for wanted in prepared.objects:
+    for each in prepared.objects:
+        wanted = _budget_now(context, prepared) if kind_of(each) == PDB else each
         kind = kind_of(wanted)
         namespace, optional = prepared.build.namespace, kind in context.optional_kinds
         if optional and not context.cache.knows(kind, namespace):
@@ -43,6 +44,18 @@ async def ensure_objects(context: Context, prepared: Prepared) -> None:
             continue
         if written is not None:
             context.cache.put(kind, written)
+
+
+def _budget_now(context: Context, prepared: Prepared) -> Object:
+    """The PodDisruptionBudget of this moment: where evictions are paced, the next waits until a pod is gone.
+
+    The budget itself does not count pods that are terminating, and those still have clients to let go.
+    """
+    build = prepared.build
+    pods = context.cache.pods((build.namespace, build.name))
+    leaving = any(pod["metadata"].get("deletionTimestamp") for pod in pods)
+    paced = prepared.fleet.spec.disruption.evictions == "Paced"
+    return mark(build_pdb(build, 1 if paced and not leaving else 0))
 
 
 def is_new(context: Context, prepared: Prepared) -> bool:

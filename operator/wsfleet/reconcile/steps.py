@@ -6,8 +6,9 @@ world has moved on: the next look decides afresh.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from wsfleet.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
@@ -24,10 +25,12 @@ from wsfleet.scaling import (
     Mark,
     Release,
     Resize,
+    Shed,
     StartDrain,
     Step,
     closes_per_second,
 )
+from wsfleet.scaling.words import counted
 from wsfleet.scrape import ScrapeError
 from wsfleet.status import rfc3339
 
@@ -80,6 +83,25 @@ class Actor:
         except (ConflictError, NotFoundError) as exc:
             self._log(f"{change.pod} has moved on: {exc}")
         return True
+
+    async def shed(self, sheds: Sequence[Shed]) -> None:
+        """Tell nodes to let some clients go. One that can't be told is seen in the next round."""
+
+        async def one(shed: Shed) -> None:
+            target = self._seen.targets.get(shed.uid)
+            if target is None:
+                return
+            try:
+                await self._context.admin.shed(
+                    target, self._state.token, shed_id=shed.id, down_to=shed.target, rate=shed.rate
+                )
+            except ScrapeError as exc:
+                self._trouble(f"{shed.pod} could not be told to let clients go: {exc}")
+
+        if sheds:
+            some = "; ".join(f"{one.pod} to {one.target:,} at {one.rate:.3g}/s" for one in sheds[:5])
+            self._log(f"PUT /shed to {counted(len(sheds), 'node')}: {some}")
+            await asyncio.gather(*(one(shed) for shed in sheds))
 
     async def _create_set(self, step: CreateSet) -> bool:
         if step.shape != self._prepared.shape:

@@ -35,6 +35,7 @@ from wsfleet.scaling.samples import DrainState, NodeSample, Phase, Snapshot, cou
 from wsfleet.scaling.scalein import next_scale_in_step
 from wsfleet.scaling.steering import LabelChange, steer
 from wsfleet.scaling.victim import choose_victim
+from wsfleet.scaling.windows import Window, closed_until, shape_to_keep
 from wsfleet.scaling.world import (
     CreateSet,
     DeleteSet,
@@ -81,8 +82,10 @@ __all__ = [
     "Step",
     "Trigger",
     "Wait",
+    "Window",
     "World",
     "choose_victim",
+    "closed_until",
     "closes_per_second",
     "count",
     "decide",
@@ -95,5 +98,6 @@ __all__ = [
     "progress_conditions",
     "rebalance",
     "scaling_conditions",
+    "shape_to_keep",
     "steer",
 ]

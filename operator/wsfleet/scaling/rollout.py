@@ -173,7 +173,8 @@ def _unready_for(pod: NodeSample) -> float:
 
 def _outdated(world: World, policy: RolloutPolicy, pod: NodeSample) -> bool:
     """The pod is to be replaced."""
-    return pod.shape != world.target_shape or (pod.cordoned and policy.replace_cordoned)
+    leaves = pod.to_replace or (pod.cordoned and policy.replace_cordoned)
+    return leaves or pod.shape != world.target_shape
 
 
 def _is_proof(pod: NodeSample, min_ready_seconds: float) -> bool:
@@ -218,4 +219,6 @@ def _resize(one: SetView, replicas: int, reason: str) -> Resize:
 def _why(world: World, victim: NodeSample) -> str:
     if victim.shape != world.target_shape:
         return f"{victim.name} has an earlier shape"
+    if victim.to_replace:
+        return f"another pod was asked for in place of {victim.name}"
     return f"{victim.name} is on a machine that is being emptied"

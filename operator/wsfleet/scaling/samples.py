@@ -61,6 +61,7 @@ class NodeSample:
     the second, if not given, is the pod's age. `sample_age_seconds` None: this pod never answered. `serving`
     is the label that the Service selects. `marked_seconds`: how long the pod has carried the mark of a drain
     victim (annotation and pod-deletion-cost), None without a mark. `drain` None: not known.
+    `to_replace`: a user asked for another pod in its place.
     """
 
     uid: str
@@ -75,6 +76,7 @@ class NodeSample:
     serving: bool = True
     drain: DrainState | None = None
     cordoned: bool = False
+    to_replace: bool = False
     shedding: bool = False
     marked_seconds: float | None = None
     terminating_seconds: float | None = None

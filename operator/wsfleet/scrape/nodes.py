@@ -71,6 +71,16 @@ class NodeAdmin:
         """
         await self._tell("DELETE", target, "/drain", token, None)
 
+    async def shed(self, target: Target, token: str, *, shed_id: str, down_to: int, rate: float) -> None:
+        """PUT /shed: the node goes down to so many connections at `rate` closes a second.
+
+        The same `shed_id` again changes nothing.
+
+        Raises:
+            ScrapeError: it could not be told.
+        """
+        await self._tell("PUT", target, "/shed", token, {"id": shed_id, "target": down_to, "rate": rate})
+
     async def close(self) -> None:
         await self._transport.close()
 

@@ -40,6 +40,7 @@ class Pod:
     terminating_at: float | None = None
     answers: bool = True
     unready_at: float | None = None
+    to_replace: bool = False
 
     def sample(self, now: float, cordoned: frozenset[str]) -> NodeSample:
         pending = now - self.born < TICK_SECONDS
@@ -61,6 +62,7 @@ class Pod:
             serving=self.marked_at is None,
             drain=self.drain if self.answers else None,
             cordoned=self.machine in cordoned,
+            to_replace=self.to_replace,
             marked_seconds=None if self.marked_at is None else now - self.marked_at,
             terminating_seconds=None if self.terminating_at is None else now - self.terminating_at,
             connections=self.connections if self.answers else None,

@@ -331,3 +331,16 @@ def test_while_no_pod_dies_no_flip_of_the_spec_costs_capacity(
             cluster.tick()
             assert cluster.serving >= nodes
     assert converged(cluster)
+
+
+def test_a_pod_is_replaced_on_request_and_no_other_and_a_fleet_of_one_serves_throughout() -> None:
+    for nodes in (1, 3):
+        cluster = Cluster.running("a", nodes=nodes)
+        asked = cluster.pods[nodes - 1]
+        asked.to_replace = True
+        for _ in range(60):
+            cluster.apply(next_fleet_step(cluster.world(), POLICY))
+            cluster.tick()
+            assert cluster.serving >= nodes
+        assert cluster.removed == [asked]
+        assert converged(cluster)
