@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from wsfleet.scaling.policy import (
     ConnectionsTrigger,
     CpuTrigger,
+    GrowthTrigger,
     RejectionsTrigger,
     RetirePolicy,
     RolloutPolicy,
@@ -14,6 +15,7 @@ from wsfleet.scaling.policy import (
     ScalingPolicy,
 )
 from wsfleet.scaling.rebalance_model import RebalancePolicy
+from wsfleet.scaling.schedule import Schedule
 from wsfleet.scaling.windows import Window
 
 if TYPE_CHECKING:
@@ -80,6 +82,16 @@ def _with_autoscaling(fixed: ScalingPolicy, auto: Autoscaling) -> ScalingPolicy:
         cpu=CpuTrigger(target_percent=auto.cpu.target_percent, sustained_seconds=auto.cpu.sustained_seconds),
         rejections=RejectionsTrigger(
             per_minute=auto.rejections.per_minute, sustained_seconds=auto.rejections.sustained_seconds
+        ),
+        growth=GrowthTrigger(enabled=auto.growth.enabled, most_percent=auto.growth.max_percent),
+        schedules=tuple(
+            Schedule(
+                cron=one.cron,
+                time_zone=one.time_zone,
+                min_replicas=one.min_replicas,
+                duration_seconds=one.duration_seconds,
+            )
+            for one in auto.schedules
         ),
         scale_down=ScaleDown(
             stabilization_seconds=auto.scale_down.stabilization_seconds,

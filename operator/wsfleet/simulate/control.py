@@ -10,6 +10,7 @@ from wsfleet.scaling import (
     Decision,
     DeleteSet,
     History,
+    Idle,
     Mark,
     NodeSample,
     Phase,
@@ -19,6 +20,7 @@ from wsfleet.scaling import (
     Snapshot,
     StartDrain,
     Step,
+    Wait,
     World,
     closes_per_second,
     decide,
@@ -148,9 +150,14 @@ class OperatorControl:
         step = next_fleet_step(replace(world, desired=decision.desired), fleet.setup.rollout)
         by_uid = {pod.uid: pod for pod in fleet.pods}
         acted = self._carry_out(fleet, by_uid, step)
-        receivers = self._balance(fleet, samples, by_uid, rolling)
-        most = fleet.setup.policy.max_connections
-        for change in steer(samples, most, takeover=self._first, receivers=receivers):
+        busy = ""
+        if rolling:
+            busy = "pods are being replaced"
+        elif not isinstance(step, Idle | Wait) or world.total != decision.desired:
+            busy = "the fleet is being resized"
+        receivers = self._balance(fleet, samples, by_uid, busy)
+        most, tolerance = fleet.setup.policy.max_connections, fleet.setup.rebalance.tolerance
+        for change in steer(samples, most, tolerance, takeover=self._first, receivers=receivers):
             if change.uid != getattr(step, "uid", None):
                 by_uid[change.uid].serving = change.serving
                 fleet.changed = True
@@ -158,12 +165,9 @@ class OperatorControl:
         return acted
 
     def _balance(
-        self, fleet: Fleet, samples: tuple[NodeSample, ...], by_uid: dict[str, Pod], rolling: bool
+        self, fleet: Fleet, samples: tuple[NodeSample, ...], by_uid: dict[str, Pod], busy: str
     ) -> frozenset[str] | None:
         """Sheds, where nodes differ too much; gives who is to take new clients."""
-        busy = "pods are being replaced" if rolling else ""
-        if any(one.marked or one.draining for one in samples):
-            busy = busy or "a node is being emptied"
         total = sum(one.connections or 0 for one in samples)
         budget = closes_per_second(total, fleet.setup.closes_per_second)
         wanted, self._rebalance = rebalance(

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from wsfleet.api import WsFleetSpec
 from wsfleet.scaling import RebalancePolicy, RolloutPolicy, ScalingPolicy
-from wsfleet.scaling.from_spec import policy_from_spec, rollout_policy_from_spec
+from wsfleet.scaling.from_spec import (
+    policy_from_spec,
+    rebalance_policy_from_spec,
+    rollout_policy_from_spec,
+)
 from wsfleet.sizing import make_plan
 from wsfleet.sizing.from_spec import inputs_from_spec
 
@@ -118,7 +122,7 @@ def setup_from_spec(spec: WsFleetSpec, **node: float) -> Setup:
         node=replace(model, **node),  # type: ignore[arg-type]
         policy=policy_from_spec(spec, plan),
         rollout=rollout_policy_from_spec(spec, plan),
-        rebalance=RebalancePolicy(max_connections=settings.max_connections),
+        rebalance=rebalance_policy_from_spec(spec, plan),
         closes_per_second=spec.reconnects.per_second,
         spec=spec,
         message_rate=float(inputs.load.message_rate),
