@@ -51,7 +51,7 @@ def simulate(
     ] = None,
     start_seconds: Annotated[
         float, typer.Option(help="From a pod's creation until it is ready.", min=1, max=3600)
-    ] = 40.0,
+    ] = 10.0,
     fixed_cpu: Annotated[
         float, typer.Option(help="CPU % that a node spends whatever it serves.", min=0, max=90)
     ] = 3.0,

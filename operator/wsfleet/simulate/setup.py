@@ -35,7 +35,7 @@ class NodeModel:
     cpu_window_seconds: float = 5.0
     reject_percent: float = 75.0
     pause_percent: float = 80.0
-    start_seconds: float = 40.0
+    start_seconds: float = 10.0
     ring_fill_seconds: float = 10.0
     ring_fill_percent: float = 20.0
     drain_delay_seconds: float = 10.0
