@@ -182,7 +182,8 @@ def waiting_wish(look: Look) -> Wish | None:
         return None
     reason = (
         f"full nodes turned clients away {tries:,} times in {rule.window_seconds:g} s; "
-        f"{counted(total, 'connection')}, {waiting:,} that wait and {rise:,} to come need {number_of_nodes(nodes)}"
+        f"{counted(total, 'connection')}, {waiting:,} that wait and {rise:,} to come need "
+        f"{number_of_nodes(nodes)}"
     )
     return Wish(trigger=Trigger.WAITING, nodes=nodes, reason=reason)
 
