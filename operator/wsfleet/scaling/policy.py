@@ -54,7 +54,7 @@ class WaitingClients:
     """
 
     window_seconds: float = 15.0
-    tries: float = 3.0
+    tries: float = 2.0
     """Tries in the window that are taken for one client."""
     most_percent: float = 100.0
     """Waiting clients count up to this share of the connected ones, and so does the rise to come."""
