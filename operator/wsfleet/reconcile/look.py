@@ -26,6 +26,7 @@ from wsfleet.reconcile.objects import (
 )
 from wsfleet.reconcile.observe import Observed, observe
 from wsfleet.reconcile.ownership import LeftoverError, NameTakenError, adopt, check_names
+from wsfleet.reconcile.pacing import count_rollout, even_out, pace, shape_now
 from wsfleet.reconcile.prepare import Prepared, Problem, fingerprint, image_of, prepare
 from wsfleet.reconcile.remarks import remark, warn_of
 from wsfleet.reconcile.settings import hurry_kubelets
@@ -36,22 +37,18 @@ from wsfleet.resources import names
 from wsfleet.scaling import (
     Decision,
     Idle,
-    Rebalance,
     Snapshot,
     Stalled,
     Step,
+    Together,
     Wait,
     World,
-    closed_until,
-    closes_per_second,
     decide,
     is_rolling,
     next_fleet_step,
-    rebalance,
-    shape_to_keep,
     steer,
 )
-from wsfleet.scaling.words import number_of_nodes, part_of
+from wsfleet.scaling.words import number_of_nodes
 from wsfleet.status import Finding
 
 logger = logging.getLogger(__name__)
@@ -128,10 +125,10 @@ class Look:
         await ensure_template(self._context, self._state, prepared)
         await hurry_kubelets(self._context, self._key, seen, prepared.settings_hash)
         decision, world, held = self._decide(prepared, seen)
-        step = next_fleet_step(world, prepared.rollout)
+        step = next_fleet_step(world, pace(prepared, seen, decision.desired))
         if held and isinstance(step, Idle):
             step = Wait(reason=held)
-        self._count_rollout(prepared, world, step)
+        count_rollout(self._context, self._key, prepared, world, step)
         acted, refused = await self._act(prepared, seen, world, step)
         if refused:
             seen = replace(seen, refusals=(refused, *seen.refusals))
@@ -203,7 +200,7 @@ class Look:
 
     def _decide(self, prepared: Prepared, seen: Observed) -> tuple[Decision, World, str]:
         """The size, the world as rollout and scale-in should see it, and why a rollout waits to begin."""
-        shape, held = self._shape_now(prepared, seen)
+        shape, held = shape_now(self._context, self._key, prepared, seen)
         world = World.of(seen.sets, seen.pods, shape, self._state.history.desired or 0)
         snapshot = Snapshot.of(
             seen.now, seen.pods, replicas=world.total, rolling=is_rolling(world, prepared.rollout)
@@ -215,45 +212,6 @@ class Look:
             self._context.events.normal(self._fleet, f"Decided{decision.trigger}", "Scale", text)
             self._context.metrics.decisions.labels(str(decision.trigger)).inc()
         return decision, replace(world, desired=decision.desired), held
-
-    def _shape_now(self, prepared: Prepared, seen: Observed) -> tuple[str, str]:
-        """The shape to go for: the present one while a rollout has to wait, with the reason for that."""
-        kept = shape_to_keep(seen.sets, seen.pods, prepared.shape)
-        if kept is None:
-            return prepared.shape, ""
-        closed = closed_until(prepared.windows, seen.now)
-        if closed:
-            return kept, f"a new shape waits: {closed}"
-        others = len(self._context.rolling - {self._key})
-        if others >= self._context.options.rollouts_at_once:
-            text = part_of(others, others, "other fleet", "is being rolled", "are being rolled")
-            return kept, f"a new shape waits: {text}"
-        return prepared.shape, ""
-
-    def _count_rollout(self, prepared: Prepared, world: World, step: Step) -> None:
-        """Note whether this fleet is one of those that roll; one that stands still gives its turn away."""
-        others = any(one.replicas for one in world.sets if one.shape != world.target_shape)
-        if others and world.target_shape == prepared.shape and not isinstance(step, Stalled):
-            self._context.rolling.add(self._key)
-        else:
-            self._context.rolling.discard(self._key)
-
-    def _rebalance(self, prepared: Prepared, seen: Observed, world: World, step: Step) -> Rebalance:
-        """What evening out asks for now."""
-        state, busy = self._state, ""
-        if is_rolling(world, prepared.rollout):
-            busy = "pods are being replaced"
-        elif not isinstance(step, Idle | Wait) or world.total != world.desired:
-            busy = "the fleet is being resized"
-        elif prepared.scaling.paused and prepared.rebalance.requested in ("", state.balance.done):
-            busy = "paused"
-        total = sum(pod.connections or 0 for pod in seen.pods)
-        budget = closes_per_second(total, prepared.fleet.spec.reconnects.per_second)
-        found, state.balance = rebalance(prepared.rebalance, seen.pods, state.balance, seen.now, budget, busy)
-        if found.event:
-            logger.info("%s/%s: %s", *self._key, found.event)
-            self._context.events.normal(self._fleet, "Rebalance", "Rebalance", found.event)
-        return found
 
     async def _act(self, prepared: Prepared, seen: Observed, world: World, step: Step) -> tuple[bool, str]:
         """Carry out the step and the steering; whether something was done, and what was refused."""
@@ -268,11 +226,17 @@ class Look:
             # A template that nobody could check before must not keep the serving nodes from being led.
             acted, refused = False, str(exc)
         most = prepared.build.settings.max_connections
-        balance = self._rebalance(prepared, seen, world, step)
+        balance, self._state.balance = even_out(prepared, seen, self._state.balance, world, step)
+        if balance.event:
+            logger.info("%s/%s: %s", *self._key, balance.event)
+            self._context.events.normal(self._fleet, "Rebalance", "Rebalance", balance.event)
         await actor.shed(balance.sheds)
         tolerance = prepared.rebalance.tolerance
+        decided = {
+            getattr(one, "uid", None) for one in (step.steps if isinstance(step, Together) else (step,))
+        }
         for change in steer(seen.pods, most, tolerance, takeover=first, receivers=balance.receivers):
-            if change.uid != getattr(step, "uid", None):  # the step has just decided on that one's label
+            if change.uid not in decided:  # the step has just decided on that one's label
                 acted = await actor.steer(change) or acted
         return acted, refused
 

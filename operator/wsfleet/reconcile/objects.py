@@ -29,7 +29,7 @@ _TOKEN_BYTES = 32
 async def ensure_objects(context: Context, prepared: Prepared) -> None:
     """Apply what differs: ConfigMap, Service, PodDisruptionBudget, NetworkPolicy, monitors."""
     for each in prepared.objects:
-        wanted = _budget_now(context, prepared) if kind_of(each) == PDB else each
+        wanted = budget_now(context, prepared) if kind_of(each) == PDB else each
         kind = kind_of(wanted)
         namespace, optional = prepared.build.namespace, kind in context.optional_kinds
         if optional and not context.cache.knows(kind, namespace):
@@ -46,7 +46,7 @@ async def ensure_objects(context: Context, prepared: Prepared) -> None:
             context.cache.put(kind, written)
 
 
-def _budget_now(context: Context, prepared: Prepared) -> Object:
+def budget_now(context: Context, prepared: Prepared) -> Object:
     """The PodDisruptionBudget of this moment: where evictions are paced, the next waits until a pod is gone.
 
     The budget itself does not count pods that are terminating, and those still have clients to let go.

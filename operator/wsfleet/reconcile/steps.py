@@ -28,7 +28,8 @@ from wsfleet.scaling import (
     Shed,
     StartDrain,
     Step,
-    closes_per_second,
+    Together,
+    drain_rate,
 )
 from wsfleet.scaling.words import counted
 from wsfleet.scrape import ScrapeError
@@ -60,6 +61,7 @@ class Actor:
             Resize: self._resize,
             Mark: self._mark,
             StartDrain: self._start_drain,
+            Together: self._together,
             Release: self._release,
             DeleteSet: self._delete_set,
         }
@@ -138,12 +140,20 @@ class Actor:
         self._event("Drain", "Draining", f"{step.pod} is drained and then removed: {step.reason}")
         return True
 
+    async def _together(self, step: Together) -> bool:
+        done = await asyncio.gather(*(self.carry_out(one) for one in step.steps))
+        return any(done)
+
     async def _start_drain(self, step: StartDrain) -> bool:
         target = self._seen.targets.get(step.uid)
         if target is None:
             return False
-        total = sum(pod.connections or 0 for pod in self._seen.pods)
-        rate = closes_per_second(total, self._prepared.fleet.spec.reconnects.per_second)
+        rate = drain_rate(
+            step.uid,
+            self._seen.pods,
+            self._prepared.fleet.spec.reconnects.per_second,
+            self._prepared.build.settings.drain_rate,
+        )
         self._log(f"PUT /drain to {step.pod} at {rate:g}/s: {step.reason}")
         try:
             await self._context.admin.drain(target, self._state.token, rate=rate)

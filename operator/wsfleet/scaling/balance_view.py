@@ -32,7 +32,15 @@ class BalanceView:
     obstacle: str
 
     @staticmethod
-    def of(policy: RebalancePolicy, present: tuple[NodeSample, ...]) -> BalanceView:
+    def of(policy: RebalancePolicy, nodes: Iterable[NodeSample]) -> BalanceView:
+        """The view of all nodes, terminating ones included."""
+        all_nodes = tuple(nodes)
+        present = tuple(node for node in all_nodes if not node.terminating)
+        leaving = [
+            node
+            for node in all_nodes
+            if node.terminating and (node.terminating_seconds or 0.0) < policy.terminating_seconds
+        ]
         emptied = [node for node in present if node.marked or node.draining]
         ready = [node for node in present if node.ready and node not in emptied]
         known = tuple(
@@ -50,7 +58,7 @@ class BalanceView:
             mean=mean,
             limit=max(whole, math.floor(mean * (1 + policy.tolerance))),
             fill=max(whole, math.floor(mean * (1 + policy.tolerance / 2))),
-            obstacle=_obstacle(policy, present, emptied, ready, known),
+            obstacle=_obstacle(policy, present, [*emptied, *leaving], ready, known),
         )
 
     @property
@@ -145,7 +153,7 @@ def _obstacle(
     """What in the nodes themselves forbids to shed now; empty if nothing does."""
     if emptied:
         return f"{emptied[0].name} is being emptied"
-    coming = [node for node in present if not node.ready and not node.unschedulable]
+    coming = [node for node in present if not node.ready and _may_come(node, policy.start_seconds)]
     if coming:
         return f"{coming[0].name} is not ready yet"
     missing = len(ready) - len(known)
@@ -162,3 +170,9 @@ def _rejections(nodes: Iterable[NodeSample]) -> int:
         for reason, count in node.rejections.items()
         if reason not in _HARMLESS_REJECTIONS
     )
+
+
+def _may_come(node: NodeSample, start_seconds: float) -> bool:
+    """Whether a node that is not ready may be so soon."""
+    waited = node.pod_age_seconds if node.unready_seconds is None else node.unready_seconds
+    return not node.unschedulable and waited <= start_seconds

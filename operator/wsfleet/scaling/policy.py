@@ -184,7 +184,10 @@ class RetirePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutPolicy:
-    """How a change of shape goes through a fleet; one surge pod, one drain at a time."""
+    """How a change of shape goes through a fleet."""
+
+    at_once: int = 1
+    """Nodes that are replaced in one wave: so many new ones, and then so many old ones drained."""
 
     progress_deadline_seconds: float = 600.0
     min_ready_seconds: float = 0.0
@@ -193,6 +196,20 @@ class RolloutPolicy:
     replace_cordoned: bool = True
     """Pods on cordoned machines are replaced too: surge, drain, shrink, so that `kubectl drain` ends."""
     retire: RetirePolicy = field(default_factory=RetirePolicy)
+
+
+WAVE_SECONDS = 60.0
+"""What a wave takes beside its closes: a new node's start, the drain's delay, the old one's end."""
+_MOST_SHARE_AT_ONCE = 0.25
+
+
+def nodes_at_once(nodes: int, connections: int, closes_a_second: float) -> int:
+    """How many nodes a wave replaces, so that the closes and not the waiting take the time.
+
+    As many as the budget empties in `WAVE_SECONDS`; at most a quarter of the fleet, at least one.
+    """
+    emptied = closes_a_second * WAVE_SECONDS * max(nodes, 1) / max(connections, 1)
+    return max(1, int(min(emptied, nodes * _MOST_SHARE_AT_ONCE)))
 
 
 def closes_per_second(total_connections: int, configured: float | None = None) -> float:

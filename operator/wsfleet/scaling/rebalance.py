@@ -41,8 +41,7 @@ def rebalance(
         budget: closes a second that the fleet may have, all sheds together.
         busy: why nothing may be shed now (a rollout, a drain, a pause); empty if nothing forbids it.
     """
-    present = tuple(node for node in nodes if not node.terminating)
-    view = BalanceView.of(policy, present)
+    view = BalanceView.of(policy, nodes)
     refused = view.rejections
     grown = memory.rejections is not None and refused > memory.rejections
     memory = replace(memory, rejections=refused)

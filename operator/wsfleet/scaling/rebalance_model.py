@@ -34,6 +34,10 @@ class RebalancePolicy:
     rejection_hold_seconds: float = 120.0
     fresh_seconds: float = 15.0
     missing_share: float = 0.10
+    start_seconds: float = 600.0
+    """A pod that is not ready for longer will hardly be so soon; it is not waited for."""
+    terminating_seconds: float = 600.0
+    """A pod terminating for longer is on a lost machine; it closes nobody any more."""
     requested: str = ""
     """The value of the annotation that asks for one run."""
 

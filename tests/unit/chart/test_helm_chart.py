@@ -137,12 +137,14 @@ def test_the_operators_pod_is_restricted_and_alone() -> None:
 
 
 def test_the_operator_understands_its_environment() -> None:
-    deployment = rendered("--set", "operator.tickSeconds=2", "--set", "node.image=r.example/n:1")
+    settings = ("operator.tickSeconds=2", "operator.rolloutsAtOnce=9", "node.image=r.example/n:1")
+    deployment = rendered(*(part for one in settings for part in ("--set", one)))
     environment = _environment(deployment["Deployment", "wsfleet-operator"])
     known = {f"WSFLEET_{name.upper()}" for name in OperatorOptions.model_fields}
     assert set(environment) <= known
     options = OperatorOptions.from_env(environment)
     assert options.tick_seconds == 2
+    assert options.rollouts_at_once == 9
     assert options.node_image == "r.example/n:1"
     assert options.namespaces == ()
 

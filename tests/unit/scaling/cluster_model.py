@@ -21,6 +21,7 @@ from wsfleet.scaling import (
     SetView,
     StartDrain,
     Step,
+    Together,
     World,
 )
 
@@ -162,6 +163,9 @@ class Cluster:
             del self.sets[step.shape]
         elif isinstance(step, Mark | StartDrain | Release):
             self._to_pod(step)
+        elif isinstance(step, Together):
+            for part in step.steps:
+                self._to_pod(part)
         return True
 
     def _to_pod(self, step: Mark | StartDrain | Release) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.scaling.rebalance_model import Fleet
-from wsfleet.scaling import RebalanceMemory, RebalancePhase, RebalancePolicy, rebalance
+from wsfleet.scaling import Phase, RebalanceMemory, RebalancePhase, RebalancePolicy, rebalance
 
 
 def least_closes(connections: list[int], tolerance: float = 0.10) -> int:
@@ -162,6 +162,33 @@ def test_any_memory_is_read(value: object) -> None:
     broken = dict.fromkeys(RebalanceMemory().__dataclass_fields__, value)
     assert isinstance(RebalanceMemory.from_status(broken), RebalanceMemory)
     assert RebalanceMemory.from_status(value) == RebalanceMemory()
+
+
+def test_a_pod_that_has_not_come_up_for_long_does_not_hold_it() -> None:
+    fleet = Fleet.of([8000, 0], seed=1)
+    broken = replace(fleet.nodes[0].sample(), uid="broken", ready=False, unready_seconds=601.0)
+    samples = [node.sample() for node in fleet.nodes]
+    policy, memory = RebalancePolicy(requested="now"), RebalanceMemory()
+    assert rebalance(policy, [*samples, broken], memory, 1e6, 100.0)[1].phase is RebalancePhase.LABELS
+    starting = replace(broken, unready_seconds=20.0)
+    found, memory = rebalance(policy, [*samples, starting], memory, 1e6, 100.0)
+    assert "is not ready yet" in found.note
+    assert memory.phase is RebalancePhase.IDLE
+
+
+@pytest.mark.parametrize("state", ["marked", "leaving"])
+def test_nobody_is_closed_while_another_node_lets_its_clients_go(state: str) -> None:
+    fleet = Fleet.of([8000, 0, 100], seed=1)
+    samples = [node.sample() for node in fleet.nodes]
+    third = (
+        replace(samples[2], marked_seconds=1.0)
+        if state == "marked"
+        else replace(samples[2], phase=Phase.TERMINATING, terminating_seconds=5.0)
+    )
+    policy = RebalancePolicy(requested="now")
+    found, memory = rebalance(policy, [*samples[:2], third], RebalanceMemory(), 1e6, 100.0)
+    assert found.note == "not rebalanced: n002 is being emptied"
+    assert memory.phase is RebalancePhase.IDLE
 
 
 def test_the_same_look_asks_for_the_same_ids() -> None:
