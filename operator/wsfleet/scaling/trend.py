@@ -64,7 +64,7 @@ def with_starts(
         if node.ready
         and node.ready_seconds is not None
         and since < time - node.ready_seconds <= until
-        and 0 <= node.pod_age_seconds - node.ready_seconds <= rule.longest_start_seconds
+        and 0 < node.pod_age_seconds - node.ready_seconds <= rule.longest_start_seconds
     ]
     return replace(history, starts=(*history.starts, *new)[-STARTS_KEPT:]) if new else history
 
