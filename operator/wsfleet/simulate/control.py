@@ -20,12 +20,15 @@ from wsfleet.scaling import (
     Snapshot,
     StartDrain,
     Step,
+    Together,
     Wait,
     World,
     closes_per_second,
     decide,
+    drain_rate,
     is_rolling,
     next_fleet_step,
+    nodes_at_once,
     rebalance,
     steer,
 )
@@ -147,29 +150,33 @@ class OperatorControl:
         decision, self.history = decide(fleet.setup.policy, snapshot, self.history, now)
         if decision.changes:
             self.decisions.append(decision)
-        step = next_fleet_step(replace(world, desired=decision.desired), fleet.setup.rollout)
+        total = sum(one.connections or 0 for one in samples)
+        budget = closes_per_second(total, fleet.setup.closes_per_second)
+        paced = replace(fleet.setup.rollout, at_once=nodes_at_once(decision.desired, total, budget))
+        step = next_fleet_step(replace(world, desired=decision.desired), paced)
         by_uid = {pod.uid: pod for pod in fleet.pods}
-        acted = self._carry_out(fleet, by_uid, step)
+        steps: tuple[Step, ...] = step.steps if isinstance(step, Together) else (step,)
+        done = [self._carry_out(fleet, by_uid, samples, one) for one in steps]
+        acted = any(done)
+        decided = {getattr(one, "uid", None) for one in steps}
         busy = ""
         if rolling:
             busy = "pods are being replaced"
         elif not isinstance(step, Idle | Wait) or world.total != decision.desired:
             busy = "the fleet is being resized"
-        receivers = self._balance(fleet, samples, by_uid, busy)
+        receivers = self._balance(fleet, samples, by_uid, budget, busy)
         most, tolerance = fleet.setup.policy.max_connections, fleet.setup.rebalance.tolerance
         for change in steer(samples, most, tolerance, takeover=self._first, receivers=receivers):
-            if change.uid != getattr(step, "uid", None):
+            if change.uid not in decided:
                 by_uid[change.uid].serving = change.serving
                 fleet.changed = True
         self._first = False
         return acted
 
     def _balance(
-        self, fleet: Fleet, samples: tuple[NodeSample, ...], by_uid: dict[str, Pod], busy: str
+        self, fleet: Fleet, samples: tuple[NodeSample, ...], by_uid: dict[str, Pod], budget: float, busy: str
     ) -> frozenset[str] | None:
         """Sheds, where nodes differ too much; gives who is to take new clients."""
-        total = sum(one.connections or 0 for one in samples)
-        budget = closes_per_second(total, fleet.setup.closes_per_second)
         wanted, self._rebalance = rebalance(
             fleet.setup.rebalance, samples, self._rebalance, EPOCH + fleet.now, budget, busy
         )
@@ -207,7 +214,9 @@ class OperatorControl:
             pod_age_seconds=now - pod.created,
         )
 
-    def _carry_out(self, fleet: Fleet, by_uid: dict[str, Pod], step: Step) -> bool:
+    def _carry_out(
+        self, fleet: Fleet, by_uid: dict[str, Pod], samples: tuple[NodeSample, ...], step: Step
+    ) -> bool:
         if isinstance(step, CreateSet):
             fleet.sets.append(ReplicaSet(step.shape, step.replicas, fleet.now))
         elif isinstance(step, Resize):
@@ -219,8 +228,9 @@ class OperatorControl:
             pod = by_uid[step.uid]
             pod.marked_at, pod.serving = fleet.now, False
         elif isinstance(step, StartDrain):
-            total = int(fleet.connections.sum())
-            fleet.start_drain(by_uid[step.uid], closes_per_second(total, fleet.setup.closes_per_second))
+            setup = fleet.setup
+            rate = drain_rate(step.uid, samples, setup.closes_per_second, setup.node.drain_rate)
+            fleet.start_drain(by_uid[step.uid], rate)
         elif isinstance(step, Release):
             pod = by_uid[step.uid]
             if step.cancel_drain:

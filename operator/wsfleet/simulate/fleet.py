@@ -181,9 +181,7 @@ class Fleet:
         if self._closes_at_once or not pod.running:
             self._close(pod, int(self.connections[pod.slot]), None)
         elif pod.drain is DrainState.NONE and pod.lost_at is None:
-            left = int(self.connections[pod.slot])
-            rate = max(left / self.setup.node.drain_timeout_seconds, 100.0)
-            self.start_drain(pod, rate)
+            self.start_drain(pod, self.setup.node.drain_rate)
 
     def _make(self, shape: str, start_seconds: float | None = None) -> Pod:
         most = self.setup.node.start_seconds if start_seconds is None else start_seconds

@@ -40,6 +40,8 @@ class NodeModel:
     ring_fill_percent: float = 20.0
     drain_delay_seconds: float = 10.0
     drain_timeout_seconds: float = 300.0
+    drain_rate: float = 100.0
+    """Closes a second of a SIGTERM."""
     price_usd_per_hour: float = 0.0
 
     def cpu_percent(self, connections: float, rate: float) -> float:
@@ -115,6 +117,7 @@ def setup_from_spec(spec: WsFleetSpec, **node: float) -> Setup:
         reject_percent=settings.cpu_reject_threshold,
         pause_percent=settings.cpu_pause_threshold,
         drain_delay_seconds=settings.drain_delay,
+        drain_rate=settings.drain_rate,
         drain_timeout_seconds=settings.drain_timeout,
         price_usd_per_hour=cents / 100 / HOURS_A_MONTH,
     )
