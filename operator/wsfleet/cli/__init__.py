@@ -12,7 +12,7 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
-COMMANDS = ("operator", "plan")
+COMMANDS = ("operator", "plan", "simulate")
 """Modules of this package, one a command; a new command is one more name here."""
 
 

@@ -46,6 +46,23 @@ class RejectionsTrigger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingClients:
+    """Clients turned away because nodes are full come again: they count as if they were connected.
+
+    A full fleet's connections say nothing of how many more there are. Full jitter between 1 and 30 s makes
+    one try of a client in 15 s if it waits for long, four of one that has just come.
+    """
+
+    window_seconds: float = 15.0
+    tries: float = 2.0
+    """Tries in the window that are taken for one client."""
+    most_percent: float = 100.0
+    """Waiting clients count up to this share of the connected ones, and so does the rise to come."""
+    rise_seconds: float = 20.0
+    """The rise of the window is taken to go on this long: a look, the start of a node, and its label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GrowthTrigger:
     """Growth ahead of time: connections to come while a node starts count as if they were there."""
 
@@ -130,6 +147,7 @@ class ScalingPolicy:
     connections: ConnectionsTrigger = field(default_factory=ConnectionsTrigger)
     cpu: CpuTrigger = field(default_factory=CpuTrigger)
     rejections: RejectionsTrigger = field(default_factory=RejectionsTrigger)
+    waiting: WaitingClients = field(default_factory=WaitingClients)
     growth: GrowthTrigger = field(default_factory=GrowthTrigger)
     schedules: tuple[Schedule, ...] = ()
     scale_down: ScaleDown = field(default_factory=ScaleDown)

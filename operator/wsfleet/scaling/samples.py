@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 CPU_REASON = "cpu"
+FULL_REASON = "connections"
 
 
 class Phase(StrEnum):
@@ -127,6 +128,11 @@ class NodeSample:
     def cpu_rejections(self) -> int | None:
         """Clients turned away for CPU since the node started; None when it doesn't say."""
         return count(self.rejections.get(CPU_REASON))
+
+    @property
+    def full_rejections(self) -> int | None:
+        """Clients turned away by WS_MAX_CONNECTIONS since the node started; None when it doesn't say."""
+        return count(self.rejections.get(FULL_REASON))
 
     def has_figures(self, fresh_seconds: float) -> bool:
         """Whether the connection and CPU figures are there and not older than `fresh_seconds`."""
