@@ -40,7 +40,7 @@ from wsnode.rounds import (
     announced_parts,
     take_round,
 )
-from wsnode.writer import Writer
+from wsnode.writer import writer_for
 
 SHARD_SOCKETS = 64
 TURN_SECONDS = 0.002
@@ -74,7 +74,7 @@ class Fanout:
         self._lost_ever = 0
         self._telling = 0  # by the position of the round under way
         self._later: asyncio.TimerHandle | None = None
-        self._writer = Writer(links, counters)
+        self._writer = writer_for(links, counters)
         self._bucket = TokenBucket(links.settings.max_broadcast_rate)
 
     @property
