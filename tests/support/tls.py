@@ -94,12 +94,14 @@ class Peer:
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.done = False  # the handshake
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
 
     def hello(self) -> bytes:
         """What a client says first."""
         try:
             self.tls.do_handshake()
+            self.done = True
         except ssl.SSLWantReadError:
             pass
         return self.outgoing.read()
