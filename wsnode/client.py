@@ -210,7 +210,7 @@ class Client:
                 # None from the environment: a load test through somebody's proxy tests that proxy.
                 proxy=None,
                 max_size=None,
-                ssl=self._tls if self.url.startswith("wss:") else None,
+                ssl=(self._tls or True) if self.url.startswith("wss:") else None,
                 # Silence is judged by what the node says: a ping would find its kernel alive, not its feed.
                 ping_interval=None,
             )
