@@ -23,7 +23,7 @@ from wsfleet.api.fleet import (
     ObjectMeta,
     WsFleet,
 )
-from wsfleet.api.network import Nats, SecretKey, ServiceSpec, Stream
+from wsfleet.api.network import Nats, SecretKey, ServiceSpec, Stream, Tls
 from wsfleet.api.operations import Disruption, MaintenanceWindow, Rebalance, Rollout
 from wsfleet.api.overrides import OVERRIDABLE, Overrides
 from wsfleet.api.spec import (
@@ -98,6 +98,7 @@ __all__ = [
     "Stream",
     "Template",
     "Time",
+    "Tls",
     "TopologySpread",
     "WsFleet",
     "WsFleetSpec",
