@@ -50,6 +50,11 @@ class KubeClient:
         self.writes = 0
         """POST, PUT, PATCH and DELETE sent since the start: what an idle operator must not do."""
 
+    @property
+    def server(self) -> str:
+        """The API server's address."""
+        return str(self._api.configuration.host)
+
     async def close(self) -> None:
         await self._api.close()
 
