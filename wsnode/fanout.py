@@ -12,20 +12,20 @@ effect behind it. Rounds do not overlap, so each client sees the stream's order.
 from __future__ import annotations
 
 import asyncio
-import bisect
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from wsnode.channels import Channels, is_pattern
 from wsnode.config import Settings
 from wsnode.counters import Counters
 from wsnode.link import OPEN, Link
 from wsnode.links import Links
+from wsnode.losses import Losses
 from wsnode.message import Message
+from wsnode.position import PositionDue
 from wsnode.protocol.answers import position_frame
-from wsnode.protocol.envelope import MAX_SEQUENCE
 from wsnode.protocol.forms import event_id, reframe
 from wsnode.rates import TokenBucket
 from wsnode.ring import Ring
@@ -48,6 +48,8 @@ _log = logging.getLogger(__name__)
 _NOBODY = Link.nobody()
 POSITION_RIDES_WITHIN_SECONDS = 1.0
 """How long a position waits for data to travel with: alone it costs a write a client."""
+POSITION_PAUSE_SECONDS = 0.01
+"""Between two groups that get it alone: data must not wait until all are written to."""
 
 
 class Fanout:
@@ -67,12 +69,11 @@ class Fanout:
         self._waiting = 0
         self._round: Round | None = None
         self._scheduled = False
-        self._position_due = False
-        # First and last sequence of what was lost together and is not yet told by a position, ascending.
-        self._losses: list[tuple[int, int]] = []
+        self._losses = Losses()
         self._begun = 0  # the last sequence that a round took
         self._lost_ever = 0
-        self._telling = 0  # by the position of the round under way
+        self._position = PositionDue()
+        self._telling = 0  # by the last of a position, which the round under way writes
         self._later: asyncio.TimerHandle | None = None
         self._writer = Writer(links, counters)
         self._bucket = TokenBucket(links.settings.max_broadcast_rate)
@@ -130,7 +131,7 @@ class Fanout:
 
     def untold(self, upto: int) -> int:
         """The highest sequence up to this one that was lost and that no position has told yet, or 0."""
-        return max(self._lost(upto), min(self._telling, upto))
+        return max(self._losses.upto(upto), min(self._telling, upto))
 
     def push(self, message: Message) -> None:
         """Takes a message in. Where the line is full the oldest is let go, counted, and told by `prev`."""
@@ -145,15 +146,19 @@ class Fanout:
         self._schedule()
 
     def position(self) -> None:
-        """A position is due: it travels with the next data, or alone when none comes soon."""
-        if not self._position_due:
-            self._position_due = True
-            self._loop.call_later(POSITION_RIDES_WITHIN_SECONDS, self._position_alone)
+        """A position is due: it travels with each client's next data, or alone when none comes soon."""
+        if self._position.pending:
+            return
+        head = self.head()
+        self._position.begin(self._links.open_links(), head, self._losses.upto(head))
+        if self._position.pending:
+            self._position.later = self._loop.call_later(POSITION_RIDES_WITHIN_SECONDS, self._position_alone)
+        else:
+            self._losses.forget(head)
 
     def note_loss(self, seq: int) -> None:
         """Messages up to `seq` could not be delivered; the next position tells it."""
-        if self._lost(seq) != seq:
-            bisect.insort(self._losses, (seq, seq))
+        self._losses.note(seq)
         self.note_unsent(seq)
 
     def note_unsent(self, seq: int) -> None:
@@ -167,6 +172,7 @@ class Fanout:
         news = [job for job in self._line if isinstance(job, Announcement) and job.frame is not None]
         self._line = deque(news)
         self._losses.clear()
+        self._position.cancel()
         self._waiting = self._lost_ever = self._begun = 0
 
     def _fit(self) -> None:
@@ -180,21 +186,8 @@ class Fanout:
         self._line.extendleft(reversed(held))
         self._waiting -= 1
         self._counters.dropped_broadcasts += 1
-        if self._losses and self._begun < self._losses[-1][1] < job.seq:
-            # One for all that is gone one after another: it grows with each message while the line is full.
-            self._losses[-1] = self._losses[-1][0], job.seq
-            self.note_unsent(job.seq)
-        else:
-            self.note_loss(job.seq)
-
-    def _lost(self, upto: int) -> int:
-        """The highest loss up to a sequence that is not told yet, or 0."""
-        count = bisect.bisect(self._losses, (upto, MAX_SEQUENCE))
-        return min(upto, self._losses[count - 1][1]) if count else 0
-
-    def _forget_losses(self, upto: int) -> None:
-        """Losses up to a sequence have been told."""
-        self._losses = [(max(first, upto + 1), last) for first, last in self._losses if last > upto]
+        self._losses.note_next(job.seq, self._begun)
+        self.note_unsent(job.seq)
 
     def _schedule(self) -> None:
         if not self._scheduled:
@@ -229,6 +222,9 @@ class Fanout:
             self._round = None
             self._waiting = sum(isinstance(job, Message) for job in self._line)
             self.note_loss(self.head())
+            self._position.cancel()  # who has it is not known; the next one tells all
+            if self._telling:
+                self.note_loss(self._telling)
             for link in self._links.open_links():
                 if link.extra is not None:  # a patch could rest on what it was not given
                     link.extra.patched_after = self.head()
@@ -259,8 +255,8 @@ class Fanout:
             return self._announced(job)
         # What one socket may leave of a round must fit into its client's buffer.
         most = min(ROUND_BYTES, self._links.settings.client_buffer_bytes)
-        lost = self._lost(job.seq - 1)
-        ahead = next((first for first, _ in self._losses if first > lost), MAX_SEQUENCE)
+        lost = self._losses.upto(job.seq - 1)
+        ahead = self._losses.after(lost)
         taken, flows = take_round(self._line, self._channels, self._ring.epoch, most, ahead)
         self._waiting -= len(taken.messages)
         self._begun = taken.messages[-1].seq
@@ -269,13 +265,10 @@ class Fanout:
             # EventSource does, would go on past a loss on a channel of which nothing newer has come.
             head = self._loss_head(lost) if lost else None
             # To a client that was passed over, what it waits for must not be claimed by a position.
-            rides = self._position_due and not any(link.withheld for link in self._links.behind)
-            tail = self._position_tail() if rides else None
-            reached = add_parts(taken, flows, tail, head)
-            if tail is not None:
-                self._position_due = False
-                rest = [link for link in self._open_for_positions() if link not in reached]
-                taken.parts += announced_parts(rest, tail)
+            rides = self._position.rides(flows) and not any(link.withheld for link in self._links.behind)
+            reached = add_parts(taken, flows, self._position_tail() if rides else None, head)
+            if rides:
+                self._position_told(reached)
         return taken
 
     def _announced(self, job: Announcement) -> Round:
@@ -284,14 +277,31 @@ class Fanout:
             job.links.clear()
             part = Part(links, b"", 0, [[job.frame_for(link)] for link in links], 1)
             return Round(parts=[part], personal=True)
-        frame = job.frame if job.frame is not None else self._position_tail()
-        links = self._links.open_links() if job.frame is not None else self._open_for_positions()
-        return Round(parts=announced_parts(links, frame))
+        if job.frame is not None:
+            return Round(parts=announced_parts(self._links.open_links(), job.frame))
+        due = self._position
+        group = job.links & due.pending
+        if not group:
+            return Round()
+        links = due.ready(group, self._losses.upto(due.upto))
+        told = Round(parts=announced_parts(links, self._position_tail()))
+        self._position_told(group)
+        if due.pending:
+            due.later = self._loop.call_later(POSITION_PAUSE_SECONDS, self._position_alone)
+        return told
 
     def _position_alone(self) -> None:
-        if self._position_due:
-            self.announce(Announcement())
-            self._position_due = False
+        """The next of those for whom no data came."""
+        if self._position.pending:
+            self.announce(Announcement(links=self._position.some()))
+
+    def _position_told(self, links: Set[Link]) -> None:
+        """These get it with the round that begins."""
+        due = self._position
+        if due.told(links):
+            due.cancel()
+            self._telling = self._losses.upto(due.upto)
+            self._losses.forget(due.upto)
 
     def _loss_head(self, lost: int) -> Control:
         """Claims no sequence, and is told again with the next position: that one is for all."""
@@ -301,21 +311,8 @@ class Fanout:
     def _position_tail(self) -> Control:
         """Made when a round begins: all before it has been written, and what it takes is not in the line."""
         seq = self.head()
-        self._telling = self._lost(seq)
-        self._forget_losses(seq)
-        frame = position_frame(seq, self._telling)
+        frame = position_frame(seq, self._losses.upto(seq))
         return lambda form: reframe(form, frame, event_id(self._ring.epoch, seq))
-
-    def _open_for_positions(self) -> list[Link]:
-        """The clients that have been given all up to here; the others are told of losses when they have."""
-        told = []
-        for link in self._links.open_links():
-            if not link.withheld:
-                told.append(link)
-            elif self._telling:
-                extra = link.with_extra()
-                extra.lost = max(extra.lost, self._telling)
-        return told
 
     def _write(self, writing: Round, stop: float) -> float | None:
         """Writes shards. None when the round is done, else the seconds after which to go on."""

@@ -15,7 +15,7 @@ NOT_UTF8 = "\ufffd"
 """Stands in a subject for what is not UTF-8."""
 
 _ANSWER_SECONDS = 3
-GATHER_SECONDS = 0.004
+GATHER_SECONDS = 0.008
 """Messages that follow each other faster than this are read together."""
 _FEW_BYTES = 8192
 
@@ -46,9 +46,21 @@ def make_client() -> Client:
             now = time.monotonic()
             wait = GATHER_SECONDS - (now - self._taken_at)
             if wait > 0 and len(data) < _FEW_BYTES:
-                await asyncio.sleep(wait)
+                await self._rest(wait)
                 now = time.monotonic()
             self._taken_at = now
+
+        async def _rest(self, seconds: float) -> None:
+            """Lets the kernel collect; the loop would else be woken for each piece that comes."""
+            reading = self.nc._transport and self.nc._transport._io_reader._transport
+            if reading is None or reading.is_closing():
+                return
+            reading.pause_reading()
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                if not reading.is_closing():
+                    reading.resume_reading()
 
     class Sturdy(Client):
         """Also hands the messages of some subscriptions over as they were read."""

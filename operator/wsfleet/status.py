@@ -25,6 +25,7 @@ _MOVED_CPU_POINTS = 5.0  # of an idle node's 0.5 % CPU 5 % would be noise
 
 _FIGURES = ("connections", "capacity", "cpuPercent")
 _ROUTINE = ("memory",)
+_TEXTS = ("holds",)
 MESSAGE_LENGTH = 1024
 _NUMBER = re.compile(r"\d[\d.,]*")
 
@@ -112,7 +113,7 @@ def _news(status: Mapping[str, Any]) -> dict[str, Any]:
     kept = {
         name: value
         for name, value in _without_nulls(status).items()
-        if name not in _FIGURES and name not in _ROUTINE and name != "conditions"
+        if name not in (*_FIGURES, *_ROUTINE, *_TEXTS, "conditions")
     }
     # A figure that appears or goes is news: there was nothing to compare it with.
     kept["figures"] = [status.get(name) is None for name in _FIGURES]
@@ -125,7 +126,9 @@ def _news(status: Mapping[str, Any]) -> dict[str, Any]:
 
 def _texts(status: Mapping[str, Any]) -> list[str]:
     """Messages but for their numbers: those of a busy fleet differ at each look and say nothing new."""
-    return [_NUMBER.sub("#", one.get("message") or "") for one in status.get("conditions") or ()]
+    messages = [one.get("message") or "" for one in status.get("conditions") or ()]
+    lists = [text for name in _TEXTS for text in status.get(name) or ()]
+    return [_NUMBER.sub("#", text) for text in (*messages, *lists)]
 
 
 def _moved(name: str, old: float | None, new: float | None) -> bool:

@@ -104,6 +104,11 @@ class WsFleetStatus(StatusModel):
     scaling: list[ScalingDecision] = Field(
         default_factory=list, max_length=10, description="last decisions, newest first"
     )
+    holds: list[Text] = Field(
+        default_factory=list,
+        max_length=16,
+        description="what keeps the fleet from the size that its load asks for, at the last look",
+    )
     # Its shape is the scaling rules' own affair, written and read by them alone.
     memory: dict[str, Any] | None = Field(
         default=None,

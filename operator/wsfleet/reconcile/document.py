@@ -40,6 +40,7 @@ def status_document(
         "provenShape": prepared.shape if proven else before.get("provenShape"),
         "nodeSettings": {**prepared.facts["nodeSettings"], **_in_force(prepared, seen)},
         "scaling": cut(history.decisions_to_status()[:_DECISIONS]),
+        "holds": cut([hold.text for hold in decision.holds]),
         "lastDecision": _last_decision(history),
         "conditions": merge_conditions(before.get("conditions") or (), findings, seen.now, generation),
         "memory": {**history.to_status(), **({SAID: sorted(said)} if said else {})},

@@ -19,6 +19,7 @@ start. `scaling_conditions(decision)` and `progress_conditions(step)` are the te
 from wsfleet.scaling.conditions import ConditionText, progress_conditions, scaling_conditions
 from wsfleet.scaling.decide import decide
 from wsfleet.scaling.decision import Decision, Hold, HoldKind, Trigger
+from wsfleet.scaling.explain import explain, explain_decision
 from wsfleet.scaling.history import History
 from wsfleet.scaling.policy import RetirePolicy, RolloutPolicy, ScalingPolicy, closes_per_second
 from wsfleet.scaling.rollout import is_rolling, next_fleet_step, next_rollout_step
@@ -73,6 +74,8 @@ __all__ = [
     "count",
     "decide",
     "drain_state",
+    "explain",
+    "explain_decision",
     "figure",
     "is_rolling",
     "next_fleet_step",

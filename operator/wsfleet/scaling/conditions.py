@@ -12,7 +12,7 @@ MESSAGE_CHARACTERS = 1000
 """The schema bounds a condition's message."""
 
 
-_KEEPS_SIZE = (HoldKind.STABILIZATION, HoldKind.OUTAGE, HoldKind.HEADROOM)
+_KEEPS_SIZE = (HoldKind.STABILIZATION, HoldKind.OUTAGE, HoldKind.REGRET, HoldKind.HEADROOM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class ConditionText:
     message: str
 
 
-def scaling_conditions(decision: Decision, autoscaling: bool = True) -> tuple[ConditionText, ...]:
+def scaling_conditions(decision: Decision) -> tuple[ConditionText, ...]:
     """ScalingActive (the fleet's size follows its load) and ScalingLimited (something cuts the wish)."""
-    return _active(decision, autoscaling), _limited(decision)
+    return _active(decision), _limited(decision)
 
 
 def progress_conditions(step: Step) -> tuple[ConditionText, ...]:
@@ -53,8 +53,8 @@ def decision_text(decision: Decision) -> str:
     return _cut(f"{move} ({decision.trigger}): {why}")
 
 
-def _active(decision: Decision, autoscaling: bool) -> ConditionText:
-    if not autoscaling:
+def _active(decision: Decision) -> ConditionText:
+    if not decision.autoscaling:
         reasons = _cut("; ".join(decision.reasons))
         return ConditionText("ScalingActive", False, "AutoscalingAbsent", reasons)
     for kind in (HoldKind.PAUSED, HoldKind.CPU_NOT_SCALABLE, HoldKind.MISSING):
@@ -82,7 +82,7 @@ def _limited(decision: Decision) -> ConditionText:
         )
         return ConditionText("ScalingLimited", True, str(Trigger.MAX_REPLICAS), text)
     if decision.limited is Trigger.MIN_REPLICAS:
-        text = f"the load asks for {decision.wish}, minReplicas keeps {decision.recommended}"
+        text = f"the load asks for {decision.wish}; {decision.minimum_reason}"
         return ConditionText("ScalingLimited", True, str(Trigger.MIN_REPLICAS), text)
     for kind in (HoldKind.CPU_NOT_SCALABLE, HoldKind.STEP, HoldKind.UNSCHEDULABLE):
         for hold in decision.holds:

@@ -1,8 +1,8 @@
 """How many nodes a fleet should have: one pure function of policy, snapshot, history and time.
 
-The order: look (`observe`), what the load asks for (`wishes`), one size from that (`propose`: up at once
-within the step limit, down by one if nothing speaks against it), pauses. A growth term and schedules go in as
-further wishes; the fixed part of CPU is a parameter already.
+The order: look (`observe`), the minimum in force (`schedule`), what the load asks for (`wishes`) and will ask
+for (`growth`), one size from that (`propose`: up at once within the step limit, down by one if nothing speaks
+against it), pauses.
 """
 
 from __future__ import annotations
@@ -11,13 +11,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from wsfleet.scaling.decision import Decision, HoldKind, Trigger
+from wsfleet.scaling.growth import Forecast, forecast, growth_wish
 from wsfleet.scaling.history import Growth, History, into_minutes
 from wsfleet.scaling.observe import Look, observe
 from wsfleet.scaling.policy import ScalingPolicy
-from wsfleet.scaling.propose import apply_pauses, propose, propose_replicas, step_window
+from wsfleet.scaling.propose import apply_pauses, floor_of, propose, propose_replicas, step_window
 from wsfleet.scaling.samples import Snapshot
+from wsfleet.scaling.schedule import minimum_in_force
 from wsfleet.scaling.shrink import cautious_nodes
 from wsfleet.scaling.wishes import Wish, connections_wish, cpu_wish, rejections_wish, remember_cpu_step
+
+BY_WORD = (Trigger.MIN_REPLICAS, Trigger.MAX_REPLICAS, Trigger.SCHEDULE, Trigger.REPLICAS)
+"""Steps that somebody's word asks for, not the load: they say nothing of whether a step was right."""
 
 
 def present_size(snapshot: Snapshot, history: History) -> int:
@@ -44,9 +49,11 @@ def decide(
         now=now,
         current=present_size(snapshot, history),
         fixed_percent=fixed_percent,
+        minimum=minimum_in_force(policy.schedules, policy.min_replicas, now),
     )
     # Also without autoscaling: switched on it finds its windows filled, and the status shows the load.
-    wishes = _wishes(look)
+    coming = forecast(look)
+    wishes = _wishes(look, coming)
     look = replace(look, history=_with_recommendation(look, wishes))
     proposal = propose(look, wishes) if policy.autoscaling else propose_replicas(look)
     desired, pauses = apply_pauses(policy, look.current, proposal.size)
@@ -61,14 +68,16 @@ def decide(
         holds=(*proposal.holds, *pauses),
         limited=proposal.limited,
         cpu_not_scalable=any(hold.kind is HoldKind.CPU_NOT_SCALABLE for hold in proposal.holds),
-        figures=_figures(look, wishes),
+        minimum_reason=look.minimum.reason,
+        autoscaling=policy.autoscaling,
+        figures=_figures(look, wishes, coming),
     )
     return decision, _remember(look, decision)
 
 
-def _wishes(look: Look) -> tuple[Wish, ...]:
+def _wishes(look: Look, coming: Forecast) -> tuple[Wish, ...]:
     """What each trigger asks for; the connections always say something, the others only when they fire."""
-    fired = (cpu_wish(look), rejections_wish(look))
+    fired = (growth_wish(look, coming), cpu_wish(look), rejections_wish(look))
     return (connections_wish(look), *(one for one in fired if one is not None))
 
 
@@ -81,7 +90,7 @@ def _with_recommendation(look: Look, wishes: Sequence[Wish]) -> History:
     )
 
 
-def _figures(look: Look, wishes: Sequence[Wish]) -> dict[str, float]:
+def _figures(look: Look, wishes: Sequence[Wish], coming: Forecast) -> dict[str, float]:
     load = look.load
     figures: dict[str, float] = {
         "connections": load.connections,
@@ -95,15 +104,33 @@ def _figures(look: Look, wishes: Sequence[Wish]) -> dict[str, float]:
     }
     if load.cpu_percent is not None:
         figures["cpuPercent"] = round(load.cpu_percent, 1)
+    if look.fixed_percent:
+        figures["fixedCpuPercent"] = round(look.fixed_percent, 1)
+    if look.policy.autoscaling:
+        figures["minReplicas"], figures["maxReplicas"] = floor_of(look), look.policy.max_replicas
+    if coming.per_second:
+        figures["growthPerSecond"] = round(coming.per_second, 2)
+        figures["connectionsToCome"] = coming.connections - load.connections
+        figures["startSeconds"] = round(coming.lead_seconds, 1)
     return figures | {f"neededBy{wish.trigger}": wish.nodes for wish in wishes}
 
 
 def _remember(look: Look, decision: Decision) -> History:
-    """The history with the decision, and with the step if the fleet grows."""
+    """The history with the decision, and with the step: up, down, or up soon after down."""
     grown = decision.desired > decision.current
     history = remember_cpu_step(look, grown and decision.trigger is Trigger.CPU)
     if grown:
         start, base = step_window(look)
         growth = Growth(start, base, decision.desired, str(decision.trigger))
         history = replace(history, growth=growth)
+        if decision.trigger not in BY_WORD and _shrunk_lately(look):
+            history = replace(history, regretted=round(look.now, 1))
+    elif decision.desired < decision.current:
+        by_word = decision.trigger in BY_WORD
+        history = replace(history, shrunk=None if by_word else round(look.now, 1))
     return history.with_decision(decision)
+
+
+def _shrunk_lately(look: Look) -> bool:
+    shrunk = look.history.shrunk
+    return shrunk is not None and 0 <= look.now - shrunk < look.policy.scale_down.regret_within_seconds

@@ -12,9 +12,11 @@ class Trigger(StrEnum):
 
     STEADY = "Steady"
     CONNECTIONS = "Connections"
+    GROWTH = "Growth"
     CPU = "Cpu"
     REJECTIONS = "Rejections"
     MIN_REPLICAS = "MinReplicas"
+    SCHEDULE = "Schedule"
     MAX_REPLICAS = "MaxReplicas"
     LOW_LOAD = "LowLoad"
     REPLICAS = "Replicas"
@@ -30,11 +32,14 @@ class HoldKind(StrEnum):
     DRAIN = "DrainInProgress"
     MISSING = "FiguresMissing"
     OUTAGE = "ConnectionsDropped"
+    REGRET = "GrewAgain"
     STEP = "StepLimit"
     SETTLING = "NodeStarting"
     UNSCHEDULABLE = "Unschedulable"
     CPU_NOT_SCALABLE = "CPUNotScalable"
     PAUSED = "Paused"
+    PAST = "Past"
+    """Of a decision read back from the status, which keeps the text alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ class Decision:
 
     `desired` is to be carried out. `recommended` is what would be without a pause; `wish` is what the load
     asks for before bounds, step limits and holds. `limited` is "MinReplicas" or "MaxReplicas" where a bound
-    cut the wish. `figures` are the numbers the reasons speak of, by camelCase name.
+    cut the wish, and `minimum_reason` which rule made the lower one. `figures` are the numbers the reasons
+    speak of, by camelCase name.
     """
 
     time: float
@@ -63,6 +69,8 @@ class Decision:
     reasons: tuple[str, ...] = ()
     holds: tuple[Hold, ...] = ()
     limited: Trigger | None = None
+    minimum_reason: str = ""
+    autoscaling: bool = True
     cpu_not_scalable: bool = False
     figures: Mapping[str, float] = field(default_factory=dict)
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from wsfleet.scaling.policy import (
     ConnectionsTrigger,
     CpuTrigger,
+    GrowthTrigger,
     RejectionsTrigger,
     RetirePolicy,
     RolloutPolicy,
     ScaleDown,
     ScalingPolicy,
 )
+from wsfleet.scaling.schedule import Schedule
 
 if TYPE_CHECKING:
     from wsfleet.api import Autoscaling, WsFleetSpec
@@ -60,6 +62,16 @@ def _with_autoscaling(fixed: ScalingPolicy, auto: Autoscaling) -> ScalingPolicy:
         cpu=CpuTrigger(target_percent=auto.cpu.target_percent, sustained_seconds=auto.cpu.sustained_seconds),
         rejections=RejectionsTrigger(
             per_minute=auto.rejections.per_minute, sustained_seconds=auto.rejections.sustained_seconds
+        ),
+        growth=GrowthTrigger(enabled=auto.growth.enabled, most_percent=auto.growth.max_percent),
+        schedules=tuple(
+            Schedule(
+                cron=one.cron,
+                time_zone=one.time_zone,
+                min_replicas=one.min_replicas,
+                duration_seconds=one.duration_seconds,
+            )
+            for one in auto.schedules
         ),
         scale_down=ScaleDown(
             stabilization_seconds=auto.scale_down.stabilization_seconds,

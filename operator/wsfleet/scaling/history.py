@@ -41,6 +41,22 @@ class Minute(NamedTuple):
     value: int
 
 
+class Sample(NamedTuple):
+    """The fleet's total of connections at one moment."""
+
+    time: float
+    value: int
+
+
+class Span(NamedTuple):
+    """The total within five minutes: highest, lowest, and lowest since the highest."""
+
+    start: float
+    highest: int
+    lowest: int
+    lowest_since: int
+
+
 class LastKnown(NamedTuple):
     """A node's last figures, when each was true (epoch seconds), and whether we were emptying it then."""
 
@@ -81,7 +97,9 @@ class Growth(NamedTuple):
 class History:
     """All that `decide` knows beside the snapshot; an empty one is a fleet never seen before.
 
-    `desired` is the size last decided on. Times are epoch seconds.
+    `desired` is the size last decided on. Times are epoch seconds. `starts` are seconds that the last nodes
+    took from creation to ready; `shrunk` is when the fleet gave up a node last, `regretted` when it had to
+    grow again soon after.
     """
 
     desired: int | None = None
@@ -96,6 +114,11 @@ class History:
     rejections: tuple[Event, ...] = ()
     outage_until: float | None = None
     growth: Growth | None = None
+    trend: tuple[Sample, ...] = ()
+    spans: tuple[Span, ...] = ()
+    starts: tuple[float, ...] = ()
+    shrunk: float | None = None
+    regretted: float | None = None
     last_known: Mapping[str, LastKnown] = field(default_factory=lambda: MappingProxyType({}))
     decisions: tuple[Decision, ...] = ()
 
@@ -105,7 +128,7 @@ class History:
         return replace(self, desired=decision.desired, decisions=kept)
 
     def to_status(self) -> dict[str, Any]:
-        """As JSON values for `status.memory` (about 2 KB); all but the decisions."""
+        """As JSON values for `status.memory` (about 3 KB); all but the decisions."""
         from wsfleet.scaling.history_codec import history_to_status
 
         return history_to_status(self)

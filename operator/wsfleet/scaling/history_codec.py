@@ -10,8 +10,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from wsfleet.scaling.decision import Decision, Trigger
-from wsfleet.scaling.history import CpuBucket, CpuStep, Event, Growth, History, LastKnown, Minute
+from wsfleet.scaling.decision import Decision, Hold, HoldKind, Trigger
+from wsfleet.scaling.history import (
+    CpuBucket,
+    CpuStep,
+    Event,
+    Growth,
+    History,
+    LastKnown,
+    Minute,
+    Sample,
+    Span,
+)
 from wsfleet.scaling.samples import figure
 
 LAST_KNOWN_KEPT = 50
@@ -36,6 +46,11 @@ def history_to_status(history: History) -> dict[str, Any]:
         "totals": [_rounded(one) for one in history.totals],
         "ownCloses": [_rounded(one) for one in history.own_closes],
         "rejections": [_rounded(one) for one in history.rejections],
+        "trend": [_rounded(one) for one in history.trend],
+        "spans": [_rounded(one) for one in history.spans],
+        "starts": _rounded(history.starts),
+        "shrunk": _tenths(history.shrunk),
+        "regretted": _tenths(history.regretted),
         "lastKnown": {},
     }
     if len(history.last_known) <= LAST_KNOWN_KEPT:
@@ -69,6 +84,11 @@ def history_from_status(
         totals=_tuples(Minute, memory.get("totals")),
         own_closes=_tuples(Minute, memory.get("ownCloses")),
         rejections=_tuples(Event, memory.get("rejections")),
+        trend=_tuples(Sample, memory.get("trend")),
+        spans=_tuples(Span, memory.get("spans")),
+        starts=_tuple(_floats, memory.get("starts")) or (),
+        shrunk=figure(memory.get("shrunk")),
+        regretted=figure(memory.get("regretted")),
         last_known=last_known,
         decisions=tuple(reversed(kept)),
     )
@@ -88,7 +108,7 @@ def decision_to_status(decision: Decision) -> dict[str, Any]:
 
 
 def decision_from_status(value: Mapping[str, Any]) -> Decision | None:
-    """A decision from the status, good for showing (its holds are not kept); None if it isn't one."""
+    """A decision from the status, good for showing (of its holds the texts); None if it isn't one."""
     try:
         current, desired = int(value["from"]), int(value["to"])
         return Decision(
@@ -99,6 +119,7 @@ def decision_from_status(value: Mapping[str, Any]) -> Decision | None:
             wish=desired,
             trigger=Trigger(value["trigger"]),
             reasons=tuple(str(one) for one in value.get("reasons", ())),
+            holds=tuple(Hold(HoldKind.PAST, str(one)) for one in value.get("holds", ())),
             figures={str(name): float(number) for name, number in value.get("figures", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -121,8 +142,12 @@ def _tuple(kind: Callable[..., T], value: object) -> T | None:
         return None
     try:
         return kind(*value)
-    except TypeError:
+    except (TypeError, ValueError):
         return None
+
+
+def _floats(*values: float) -> tuple[float, ...]:
+    return tuple(float(one) for one in values)
 
 
 def _tuples(kind: Callable[..., T], values: object) -> tuple[T, ...]:

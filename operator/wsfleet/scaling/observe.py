@@ -21,6 +21,8 @@ from wsfleet.scaling.history import (
 )
 from wsfleet.scaling.policy import ScalingPolicy
 from wsfleet.scaling.samples import NodeSample, Snapshot
+from wsfleet.scaling.schedule import Minimum
+from wsfleet.scaling.trend import with_starts, with_total
 
 NEVER = LastKnown(None, 0.0, None, 0.0, None, False)
 
@@ -49,11 +51,12 @@ class Load:
     missing: int
     new_rejections: int
     own_closes: int
+    emptying: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """All that one decision goes by: what was seen, what is remembered, the size in force, the time."""
+    """All that one decision goes by: what was seen and is remembered, size and minimum in force, the time."""
 
     policy: ScalingPolicy
     snapshot: Snapshot
@@ -62,6 +65,7 @@ class Look:
     now: float
     current: int
     fixed_percent: float
+    minimum: Minimum
 
 
 class _Tally:
@@ -76,7 +80,7 @@ class _Tally:
         self.cpu_sum = self.full_demand = 0.0
         self.cpu_known = self.cpu_nodes = self.full_nodes = 0
         self.nodes = self.ready = self.pending = self.unschedulable = self.capacity = self.missing = 0
-        self.new_rejections = self.own_closes = 0
+        self.new_rejections = self.own_closes = self.emptying = 0
 
     def add(self, node: NodeSample) -> None:
         """Take one node in."""
@@ -116,6 +120,7 @@ class _Tally:
     def _remember(self, node: NodeSample, before: LastKnown) -> LastKnown:
         """The node's last known figures; notes what we closed and whom it turned away since the last look."""
         emptying = node.marked or node.draining or node.shedding
+        self.emptying += emptying
         age = node.sample_age_seconds
         if age is None or age > self.policy.missing.last_known_seconds:
             return before._replace(emptying=emptying)
@@ -178,6 +183,7 @@ def measure(policy: ScalingPolicy, snapshot: Snapshot, history: History) -> tupl
         missing=tally.missing,
         new_rejections=tally.new_rejections,
         own_closes=own_closes,
+        emptying=tally.emptying,
     )
     return load, tally.last_known
 
@@ -196,9 +202,11 @@ def observe(policy: ScalingPolicy, snapshot: Snapshot, history: History) -> tupl
         observed_since=time if since is None or gap or since > time else since,
         last_known=last_known,
     )
-    return load, _with_outage(
-        policy, load, _with_rejections(policy, load, _with_cpu(policy, load, remembered))
-    )
+    remembered = _with_rejections(policy, load, _with_cpu(policy, load, remembered))
+    remembered = with_starts(policy.growth, remembered, snapshot.nodes, time, history.last_seen)
+    if not load.left_out:  # figures that come back would look like growth
+        remembered = with_total(policy.growth, remembered, time, load.connections)
+    return load, _with_outage(policy, load, remembered)
 
 
 def _with_cpu(policy: ScalingPolicy, load: Load, history: History) -> History:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from wsfleet.scaling.schedule import Schedule
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionsTrigger:
@@ -44,6 +46,32 @@ class RejectionsTrigger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GrowthTrigger:
+    """Growth ahead of time: connections to come while a node starts count as if they were there."""
+
+    enabled: bool = True
+    window_seconds: float = 120.0
+    """The slope is taken over this long."""
+    step_seconds: float = 4.5
+    """Samples are at least this far apart: one of each look, and at most 27."""
+    least_samples: int = 6
+    agreement: float = 0.5
+    """(rising - falling) / all pairs of samples from which on the total rises. Noise alone gives that once in
+    some thousand windows; a rise is seen once it fills 30 % of the window."""
+    most_percent: float = 50.0
+    """Growth counts up to this share of the total."""
+    default_start_seconds: float = 30.0
+    """What a node is taken to need until it is ready, while the fleet has not shown it."""
+    least_start_seconds: float = 5.0
+    most_start_seconds: float = 180.0
+    longest_start_seconds: float = 600.0
+    """A pod that was ready later than this after its creation has stumbled, and says nothing of a start."""
+    peak_seconds: float = 3600.0
+    drop_percent: float = 5.0
+    """A total this far below the last hour's peak has dropped; a return is not foreseen above the peak."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScaleDown:
     """When a fleet may shrink."""
 
@@ -57,6 +85,12 @@ class ScaleDown:
     drop_floor_percent: float = 5.0
     """Falls smaller than this share of one node's WS_MAX_CONNECTIONS are noise."""
     outage_hold_seconds: float = 1800.0
+    regret_within_seconds: float = 3600.0
+    """A node given up and asked for again within this time was given up in vain."""
+    regret_hold_seconds: float = 3600.0
+    """No node goes for this long after that."""
+    regret_memory_seconds: float = 21600.0
+    """And for this long the rest must have room for the last hour's peak, not for the present total alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +130,8 @@ class ScalingPolicy:
     connections: ConnectionsTrigger = field(default_factory=ConnectionsTrigger)
     cpu: CpuTrigger = field(default_factory=CpuTrigger)
     rejections: RejectionsTrigger = field(default_factory=RejectionsTrigger)
+    growth: GrowthTrigger = field(default_factory=GrowthTrigger)
+    schedules: tuple[Schedule, ...] = ()
     scale_down: ScaleDown = field(default_factory=ScaleDown)
     step: StepLimit = field(default_factory=StepLimit)
     missing: Missing = field(default_factory=Missing)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from wsfleet.scaling.decision import Hold, HoldKind, Trigger
 from wsfleet.scaling.observe import Look
 from wsfleet.scaling.policy import ScalingPolicy
-from wsfleet.scaling.shrink import highest_recommendation, outage_hold, shrink_holds
+from wsfleet.scaling.shrink import highest_recommendation, outage_hold, regret_hold, shrink_holds
 from wsfleet.scaling.wishes import Wish
 from wsfleet.scaling.words import are_wanted, number_of_nodes
 
@@ -31,10 +31,10 @@ def propose(look: Look, wishes: Sequence[Wish]) -> Proposal:
     leading = max(wishes, key=lambda one: one.nodes)
     if look.current > policy.max_replicas:
         return _above_maximum(policy, leading)
-    bounded = min(max(leading.nodes, _floor(policy)), policy.max_replicas)
+    bounded = min(max(leading.nodes, floor_of(look)), policy.max_replicas)
     if bounded > look.current:
         return _up(look, wishes, leading, bounded)
-    lowest = max(_floor(policy), highest_recommendation(look))
+    lowest = max(floor_of(look), highest_recommendation(look))
     if lowest < look.current:
         return _down(look, wishes, leading, lowest)
     holds = _holds(wishes)
@@ -42,8 +42,8 @@ def propose(look: Look, wishes: Sequence[Wish]) -> Proposal:
         window = policy.scale_down.stabilization_seconds
         # No decision need have said so: what missing figures might hide counts for scale-in alone.
         text = f"the last {window:g} s may have needed {number_of_nodes(lowest)}, silent nodes taken as full"
-        outage = outage_hold(look)
-        holds = (*holds, *([outage] if outage else ()), Hold(HoldKind.STABILIZATION, text))
+        kept = tuple(one for one in (outage_hold(look), regret_hold(look)) if one is not None)
+        holds = (*holds, *kept, Hold(HoldKind.STABILIZATION, text))
     return Proposal(
         size=look.current,
         trigger=Trigger.STEADY,
@@ -72,7 +72,8 @@ def apply_pauses(policy: ScalingPolicy, current: int, size: int) -> tuple[int, t
     out = size > current > 0 and (policy.paused or policy.paused_scale_out)
     down = size < current and (policy.paused or policy.paused_scale_in)
     if not out and not down:
-        return size, ()
+        at_rest = "scaling is paused; without that the size would be the same"
+        return size, (Hold(HoldKind.PAUSED, at_rest),) if policy.paused and size == current else ()
     what = "scaling" if policy.paused else "scale-out" if out else "scale-in"
     text = f"{what} is paused; without that the fleet would have {number_of_nodes(size)}"
     return current, (Hold(HoldKind.PAUSED, text),)
@@ -95,12 +96,13 @@ def _up(look: Look, wishes: Sequence[Wish], leading: Wish, bounded: int) -> Prop
     if size < bounded:
         text = f"{are_wanted(bounded)}; at most {size} within {policy.step.seconds:g} s"
         holds = (*holds, Hold(HoldKind.STEP, text))
-    by_minimum = leading.nodes <= _floor(policy)
+    by_minimum = leading.nodes <= floor_of(look)
+    minimum = Trigger.SCHEDULE if look.minimum.scheduled else Trigger.MIN_REPLICAS
     if by_minimum:
-        reasons = (f"minReplicas is {policy.min_replicas}", *reasons)
+        reasons = (look.minimum.reason, *reasons)
     return Proposal(
         size=size,
-        trigger=Trigger.MIN_REPLICAS if by_minimum else leading.trigger,
+        trigger=minimum if by_minimum else leading.trigger,
         reasons=reasons,
         holds=holds,
         limited=_limit(look, leading),
@@ -134,14 +136,15 @@ def _above_maximum(policy: ScalingPolicy, leading: Wish) -> Proposal:
     )
 
 
-def _floor(policy: ScalingPolicy) -> int:
-    """A fleet that scales by its connections never goes to zero: nothing could bring it back."""
-    return min(max(1, policy.min_replicas), policy.max_replicas)
+def floor_of(look: Look) -> int:
+    """The fewest nodes now. A fleet that scales by its connections never goes to zero: nothing could bring it
+    back."""
+    return min(max(1, look.minimum.nodes), look.policy.max_replicas)
 
 
 def _limit(look: Look, leading: Wish) -> Trigger | None:
     """Which bound cut the wish; the lower one only says something while the fleet stands on it."""
-    floor = _floor(look.policy)
+    floor = floor_of(look)
     if leading.nodes > look.policy.max_replicas:
         return Trigger.MAX_REPLICAS
     return Trigger.MIN_REPLICAS if leading.nodes < floor and look.current <= floor else None

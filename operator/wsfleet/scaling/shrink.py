@@ -9,6 +9,7 @@ from wsfleet.scaling.decision import Hold, HoldKind
 from wsfleet.scaling.history import MINUTE_SECONDS
 from wsfleet.scaling.observe import Look
 from wsfleet.scaling.policy import RetirePolicy
+from wsfleet.scaling.trend import highest_total
 from wsfleet.scaling.victim import choose_victim
 from wsfleet.scaling.wishes import nodes_for_connections, nodes_for_cpu
 from wsfleet.scaling.words import counted, number_of_nodes, part_of
@@ -46,6 +47,33 @@ def outage_hold(look: Look) -> Hold | None:
     return Hold(HoldKind.OUTAGE, f"{text} for about {math.ceil((until - look.now) / 60)} min")
 
 
+def regret_hold(look: Look) -> Hold | None:
+    """What follows a node that was given up and had to be asked for again soon; None without one.
+
+    For a while no node goes, and for longer none goes that the last hour's peak would ask for again: a load
+    that swings within the hour moves the fleet once.
+    """
+    since, down = look.history.regretted, look.policy.scale_down
+    if since is None or not 0 <= look.now - since < down.regret_memory_seconds:
+        return None
+    text = "the fleet shrank and had to grow again soon after"
+    left = since + down.regret_hold_seconds - look.now
+    if left > 0:
+        return Hold(HoldKind.REGRET, f"{text}; no node goes for about {math.ceil(left / 60)} min")
+    peak = highest_total(look.history.spans, look.now, down.regret_hold_seconds)
+    rest = look.current - 1
+    percent = headroom_percent(look)
+    if peak <= rest * look.policy.max_connections * percent / 100:
+        return None
+    room = f"the last hour's {counted(peak, 'connection')} must fit below {percent:g} % of the rest"
+    return Hold(HoldKind.REGRET, f"{text}; {room}")
+
+
+def headroom_percent(look: Look) -> float:
+    """The share of a node's connections that those which stay must be below; never above the target."""
+    return min(look.policy.scale_down.headroom_percent, look.policy.connections.target_percent)
+
+
 def _busy(look: Look) -> Iterator[Hold]:
     snapshot = look.snapshot
     if snapshot.rolling:
@@ -75,21 +103,28 @@ def _unsure(look: Look) -> Iterator[Hold]:
     outage = outage_hold(look)
     if outage is not None:
         yield outage
+    regret = regret_hold(look)
+    if regret is not None:
+        yield regret
 
 
 def _headroom(look: Look) -> Iterator[Hold]:
-    """The nodes that stay, missing ones as full, against the headroom; for CPU in the same proportion."""
+    """The nodes that stay, missing ones as full, against the headroom.
+
+    For CPU in the same proportion of what divides: the fixed part stays with each node whatever goes.
+    """
     policy, load = look.policy, look.load
     victim = choose_victim(look.snapshot.nodes)
     rest = load.capacity - (victim is not None and not victim.unschedulable)
-    percent = min(policy.scale_down.headroom_percent, policy.connections.target_percent)
+    percent = headroom_percent(look)
     if load.full_connections > rest * policy.max_connections * percent / 100:
         yield Hold(
             HoldKind.HEADROOM,
             f"{counted(load.full_connections, 'connection')} on {number_of_nodes(rest)} would be above "
             f"{percent:g} % of {policy.max_connections:,} each",
         )
-    cpu_percent = policy.cpu.target_percent * percent / policy.connections.target_percent
+    fixed, target = look.fixed_percent, policy.cpu.target_percent
+    cpu_percent = fixed + (target - fixed) * percent / policy.connections.target_percent
     needed = nodes_for_cpu(load.full_demand, load.full_nodes, cpu_percent, look.fixed_percent)
     if needed is None or needed > rest:
         text = f"CPU on {number_of_nodes(rest)} would be above {cpu_percent:.0f} %"

@@ -192,13 +192,13 @@ def _no_gain_twice(look: Look, present: CpuStep) -> bool:
     """Whether the last two steps by CPU, the second judged by the present, both brought nothing."""
     if len(look.history.cpu_steps) < 2:
         return False
-    policy = look.policy.cpu
+    policy, fixed = look.policy.cpu, look.fixed_percent
     first, second = look.history.cpu_steps[-2:]
-    return _no_gain(policy, first, second) and _no_gain(policy, second, present)
+    return _no_gain(policy, first, second, fixed) and _no_gain(policy, second, present, fixed)
 
 
-def _no_gain(policy: CpuTrigger, before: CpuStep, after: CpuStep) -> bool:
-    """A step that lowered the connections a node and not, in proportion, their CPU.
+def _no_gain(policy: CpuTrigger, before: CpuStep, after: CpuStep, fixed_percent: float) -> bool:
+    """A step that lowered the connections a node and not, in proportion, the CPU that divides.
 
     A load that has grown as fast as the fleet judges nothing.
     """
@@ -206,7 +206,7 @@ def _no_gain(policy: CpuTrigger, before: CpuStep, after: CpuStep) -> bool:
         ratio = after.connections_per_node / before.connections_per_node
     else:
         ratio = before.nodes / max(1, after.nodes)
-    expected_fall = before.percent * (1 - ratio)
+    expected_fall = max(0.0, before.percent - fixed_percent) * (1 - ratio)
     if expected_fall <= before.percent * 0.02:
         return False
     return before.percent - after.percent < policy.gain_share * expected_fall

@@ -66,7 +66,8 @@ class Life:
             if quiet > 20 and told:
                 return
             if quiet > 20:  # what the end itself lost is told by a position
-                told, quiet = True, 0
+                # One that is under way knows only of what was lost before it.
+                told, quiet = not world.fanout._position.pending, 0
                 world.fanout.position()
                 world.fanout._position_alone()
             if busy:
@@ -101,7 +102,8 @@ class Life:
             await self._rest()
         elif what < 0.6:
             world.fanout.position()
-            world.fanout._position_alone()
+            if rng.random() < 0.5:
+                world.fanout._position_alone()
         else:
             self._client_step(rng.choice(self.clients))
 

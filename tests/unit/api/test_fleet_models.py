@@ -240,7 +240,6 @@ def test_a_password_in_the_nats_url_is_refused() -> None:
         {"rebalance": {"enabled": True}},
         {"disruption": {"evictions": "Paced"}},
         {"rollout": {"strategy": "InPlace"}},
-        {"autoscaling": {"maxReplicas": 4, "schedules": []}},
     ],
 )
 def test_what_this_release_does_not_carry_out_is_not_accepted(spec: dict[str, Any]) -> None:

@@ -256,6 +256,7 @@ def _live(seed: int) -> None:
         },
         "conflation": {"FLUSHED_BYTES": rng.choice([1, 1000, 16_384])},
         "fanout": {"SHARD_SOCKETS": rng.choice([1, 64])},
+        "position": {"GROUP_LINKS": rng.choice([1, 2, 256])},
     }
     with virtual_time(rng, rng.choice([0.0001, 0.002]), **constants) as loop:
         life = Life(rng, loop, log)

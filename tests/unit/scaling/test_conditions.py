@@ -70,7 +70,7 @@ def test_cpu_that_does_not_divide() -> None:
 
 def test_without_autoscaling() -> None:
     policy = ScalingPolicy(max_connections=10_000, autoscaling=False, replicas=2)
-    active, _ = scaling_conditions(settled(policy, 2).look(node("a"), node("b")), autoscaling=False)
+    active, _ = scaling_conditions(settled(policy, 2).look(node("a"), node("b")))
     assert (active.status, active.reason) == (False, "AutoscalingAbsent")
     assert active.message == "spec.replicas is 2"
 
