@@ -11,6 +11,7 @@ from wsnode import logs
 from wsnode.channels import Channels
 from wsnode.config import Settings
 from wsnode.conflation import Flusher
+from wsnode.connection_memory import ConnectionMemory, MemoryGrowth
 from wsnode.counters import Counters
 from wsnode.door import Door
 from wsnode.drain import Drain
@@ -56,6 +57,7 @@ class Node:
         self.counters = Counters()
         self._loop = loop
         self._gauges = Gauges(settings.cpu_limit, group)
+        self._memory_growth = MemoryGrowth()
         self._ring = Ring(
             Window(settings.js_stream_max_age, settings.js_stream_max_msgs, settings.js_stream_max_bytes)
         )
@@ -176,6 +178,10 @@ class Node:
     @property
     def memory_bytes(self) -> int:
         return self._gauges.memory.bytes
+
+    @property
+    def connection_memory(self) -> ConnectionMemory | None:
+        return self._memory_growth.figure
 
     @property
     def loop_lag_seconds(self) -> float:
@@ -303,6 +309,8 @@ class Node:
         self._timer = self._loop.call_at(self._tick_due, self._tick)
         self._take_share()
         self._gauges.sample(now)
+        if self.feed_reader.status.seeded:
+            self._memory_growth.sample(self.connections, self.memory_bytes - self.ring_bytes)
         self._door.observe(now)
         # Replays slow down first, before the feed pauses.
         self._joiner.slow = self._admission.cpu_short

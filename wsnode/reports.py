@@ -64,11 +64,24 @@ def status_report(view: NodeView) -> dict[str, Any]:
             "out": counters.messages_out,
             "bytes_out": counters.bytes_out,
         },
-        "costs": {
-            "cpu_seconds_total": round(view.cpu_seconds_total, 3),
-            "deliveries_total": counters.messages_out,
-            "messages_in_total": counters.messages_in,
-        },
+        "costs": costs_report(view),
+    }
+
+
+def costs_report(view: NodeView) -> dict[str, Any]:
+    """What CPU and memory costs can be worked out from: totals of one moment, and a connection's memory.
+
+    `messages_in_total` counts a message once; each of `feed_readers` processes takes it in.
+    """
+    counters, memory = view.counters, view.connection_memory
+    return {
+        "cpu_seconds_total": round(view.cpu_seconds_total, 3),
+        "deliveries_total": counters.messages_out,
+        "replayed_total": counters.messages_replayed,
+        "messages_in_total": counters.messages_in,
+        "feed_readers": len(view.processes),
+        "memory_bytes_per_connection": None if memory is None else memory.bytes_each,
+        "memory_over_connections": 0 if memory is None else memory.connections,
     }
 
 

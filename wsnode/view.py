@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from wsnode.config import Settings
+    from wsnode.connection_memory import ConnectionMemory
     from wsnode.counters import Counters
 
 DrainState = Literal["none", "delay", "closing", "drained"]
@@ -176,6 +177,10 @@ class NodeView(Protocol):
     @property
     def memory_bytes(self) -> int:
         """Memory in use (see `gauges.MemoryGauge`)."""
+
+    @property
+    def connection_memory(self) -> ConnectionMemory | None:
+        """What a connection takes of it; None while too few have come to tell."""
 
     @property
     def loop_lag_seconds(self) -> float:

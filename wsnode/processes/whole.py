@@ -9,6 +9,7 @@ import time
 from wsnode import logs
 from wsnode.admission import Admission, Figures
 from wsnode.config import Settings
+from wsnode.connection_memory import ConnectionMemory, MemoryGrowth
 from wsnode.counters import Counters
 from wsnode.gauges import Gauges
 from wsnode.group import Group
@@ -43,6 +44,8 @@ class WholeNode:
         self.letting_go = LettingGo(supervisor)
         self._supervisor = supervisor
         self._gauges = Gauges(supervisor.settings.cpu_limit, _Parent(supervisor))
+        self._memory_growth = MemoryGrowth()
+        self._restarts_seen = 0
         self._admission = Admission(supervisor.settings)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -111,6 +114,10 @@ class WholeNode:
     @property
     def memory_bytes(self) -> int:
         return self._gauges.memory.bytes
+
+    @property
+    def connection_memory(self) -> ConnectionMemory | None:
+        return self._memory_growth.figure
 
     @property
     def loop_lag_seconds(self) -> float:
@@ -217,4 +224,9 @@ class WholeNode:
         self._timer = self._loop.call_later(_SAMPLE_SECONDS, self._sample)
         now = time.monotonic()
         self._gauges.sample(now)
+        if self.process_restarts != self._restarts_seen:
+            self._restarts_seen = self.process_restarts
+            self._memory_growth.reset()
+        if self._was_ready:
+            self._memory_growth.sample(self.connections, self.memory_bytes - self.ring_bytes)
         self._admission.observe(now, self._figures())

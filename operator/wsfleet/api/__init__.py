@@ -40,10 +40,13 @@ from wsfleet.api.spec import (
 from wsfleet.api.status import (
     CONDITION_TYPES,
     Condition,
+    CostStatus,
+    CostValues,
     NodeSettings,
     Phase,
     Projection,
     ScalingDecision,
+    SizeUnderCosts,
     WsFleetStatus,
 )
 from wsfleet.api.template import EnvVar, Requests, Resources, Template, TopologySpread
@@ -62,6 +65,8 @@ __all__ = [
     "Condition",
     "ConnectionsTrigger",
     "CostFigures",
+    "CostStatus",
+    "CostValues",
     "CpuTrigger",
     "Drain",
     "EnvVar",
@@ -85,6 +90,7 @@ __all__ = [
     "ScalingDecision",
     "SecretKey",
     "ServiceSpec",
+    "SizeUnderCosts",
     "Sizing",
     "Stream",
     "Template",

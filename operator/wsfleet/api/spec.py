@@ -156,8 +156,10 @@ class Sizing(SpecModel):
         ),
     )
 
-    costs: Literal["Seed", "Figures"] = Field(
-        default="Seed", description="costs of a message and a connection: the seed document's, or `figures`"
+    costs: Literal["Seed", "Measured", "Figures"] = Field(
+        default="Seed",
+        description="costs of a message and a connection: the seed document's, what the fleet's own nodes "
+        "measure (in steps of at most 20 % a day; the seed's until enough is known), or `figures`",
     )
     figures: CostFigures | None = Field(default=None, description="costs by hand")
     limits: Literal["Testing", "Conservative", "Moderate", "Aggressive"] = Field(

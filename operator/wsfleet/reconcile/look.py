@@ -13,6 +13,7 @@ from wsfleet.kube.errors import InvalidError, NotFoundError
 from wsfleet.kube.kinds import REPLICASET, WSFLEET, Object, name_of, namespace_of
 from wsfleet.kube.reflector import Key
 from wsfleet.reconcile.context import Context, FleetState
+from wsfleet.reconcile.costs import costs_in_force, costs_told, watch_costs
 from wsfleet.reconcile.document import status_document
 from wsfleet.reconcile.findings import all_findings, phase_of
 from wsfleet.reconcile.machines import misfit
@@ -120,6 +121,7 @@ class Look:
         recheck_token(self._state, seen)
         await ensure_template(self._context, self._state, prepared)
         await hurry_kubelets(self._context, self._key, seen, prepared.settings_hash)
+        watch_costs(self._state, prepared, seen)
         decision, world = self._decide(prepared, seen)
         step = next_fleet_step(world, prepared.rollout)
         acted, refused = await self._act(prepared, seen, step)
@@ -129,8 +131,9 @@ class Look:
         warn_of(self._context, self._fleet, self._state, findings)
         phase = phase_of(findings, seen, decision, is_rolling(world, prepared.rollout))
         state = self._state
+        costs = costs_told(state, prepared)
         new = status_document(
-            prepared, seen, decision, state.history, findings, phase, state.status, state.said
+            prepared, seen, decision, state.history, findings, phase, state.status, state.said, costs
         )
         self._measure(new)
         wait = await tell(self._context, self._fleet, self._state, new)
@@ -169,7 +172,8 @@ class Look:
         restarted = _restarted_before(self._context, self._key, self._state)
         fleet = {**self._fleet, "status": self._state.status}
         image = image_of(fleet, self._context.options.node_image, restarted)
-        mark = fingerprint(self._fleet, image)
+        costs = costs_in_force(self._fleet, self._state.costs_applied)
+        mark = fingerprint(self._fleet, image, costs)
         if self._state.prepared is None or self._state.prepared_for != mark:
             options = self._context.options
             self._state.prepared = prepare(
@@ -178,6 +182,7 @@ class Look:
                 options.operator_namespace,
                 self._context.optional_kinds,
                 admin_peers=options.admin_peers,
+                costs=costs,
             )
             self._state.prepared_for = mark
             remark(self._context, self._fleet, self._state)
@@ -188,7 +193,10 @@ class Look:
         snapshot = Snapshot.of(
             seen.now, seen.pods, replicas=world.total, rolling=is_rolling(world, prepared.rollout)
         )
-        decision, self._state.history = decide(prepared.scaling, snapshot, self._state.history, seen.now)
+        fixed = self._state.costs.fixed_percent(prepared.build.settings.cpu_limit)
+        decision, self._state.history = decide(
+            prepared.scaling, snapshot, self._state.history, seen.now, fixed
+        )
         if decision.changes:
             text = f"{decision.current} to {number_of_nodes(decision.desired)}: {'; '.join(decision.reasons)}"
             logger.info("%s/%s: %s", namespace_of(self._fleet), name_of(self._fleet), text)

@@ -33,7 +33,7 @@ from wsfleet.resources.context import PROMETHEUS, Peer
 from wsfleet.resources.pod import pod_resources
 from wsfleet.scaling import RolloutPolicy, ScalingPolicy
 from wsfleet.scaling.from_spec import policy_from_spec, rollout_policy_from_spec
-from wsfleet.sizing import SizingError, make_plan
+from wsfleet.sizing import Costs, Inputs, SizingError, make_plan
 from wsfleet.sizing.from_spec import inputs_from_spec
 
 _WATCHED_ANNOTATIONS = (
@@ -57,6 +57,9 @@ class Prepared:
     """What should be there of one fleet."""
 
     fleet: WsFleet
+    inputs: Inputs
+    overrides: Mapping[str, Any]
+    """What the plan was made from."""
     build: BuildContext
     shape: str
     settings_hash: str
@@ -74,12 +77,12 @@ class Prepared:
         return self.fleet.metadata.generation
 
 
-def fingerprint(fleet: Mapping[str, Any], image: str) -> object:
+def fingerprint(fleet: Mapping[str, Any], image: str, costs: Costs | None = None) -> object:
     """Equal as long as `prepare` would give the same again."""
     metadata = fleet["metadata"]
     annotations = metadata.get("annotations") or {}
     watched = tuple(annotations.get(name) for name in _WATCHED_ANNOTATIONS)
-    return (metadata["uid"], metadata.get("generation"), image, watched)
+    return (metadata["uid"], metadata.get("generation"), image, watched, costs)
 
 
 def prepare(
@@ -89,8 +92,9 @@ def prepare(
     optional: frozenset[Kind],
     *,
     admin_peers: tuple[Peer, ...] = (PROMETHEUS,),
+    costs: Costs | None = None,
 ) -> Prepared | Problem:
-    """Check, size and build a fleet."""
+    """Check, size and build a fleet. `costs` are the measured ones in force, where a spec asks for them."""
     # Not parsed: a status of another release must not make a good spec unreadable.
     document = {key: value for key, value in fleet.items() if key != "status"}
     try:
@@ -98,7 +102,7 @@ def prepare(
     except InvalidFleetError as error:
         return Problem("InvalidSpec", "; ".join(error.problems))
     try:
-        inputs, overrides = inputs_from_spec(parsed.spec)
+        inputs, overrides = inputs_from_spec(parsed.spec, costs)
         plan = make_plan(inputs, overrides)
     except SizingError as error:
         return Problem("SizingFailed", str(error))
@@ -115,6 +119,8 @@ def prepare(
         objects.append(build_prometheusrule(build))
     return Prepared(
         fleet=parsed,
+        inputs=inputs,
+        overrides=overrides,
         build=build,
         shape=shape,
         settings_hash=settings_hash(settings_file(build.settings)),
