@@ -15,6 +15,7 @@ from wsfleet.cli.cluster_options import (
     Kubeconfig,
     Namespace,
     asked,
+    say,
     write_json,
 )
 
@@ -47,17 +48,19 @@ def explain(
         return view_of(await fleet_named(session, fleet), None, time.time())
 
     view = asked(dict(locals()), work)
-    from wsfleet.plugin.sentences import decision_sentences, size_sentences
+    import time
 
-    shown = view.decisions[:last]
+    from wsfleet.plugin.reasons import decision_reason, size_reasons
+
+    now = time.time()
+    reasons = size_reasons(view, last, now)
     if output is Form.JSON:
-        decisions = [{**one.to_dict(), "sentences": decision_sentences(one)} for one in shown]
+        decisions = [
+            {**one.to_dict(), "sentence": decision_reason(one, now)} for one in view.decisions[:last]
+        ]
         document = {"name": view.name, "namespace": view.namespace, "desired": view.desired}
-        write_json(
-            {**document, "now": size_sentences(view), "holds": list(view.holds), "decisions": decisions}
-        )
+        write_json({**document, "reasons": list(reasons), "holds": list(view.holds), "decisions": decisions})
         return
-    from wsfleet.cli.render_explain import explain_parts
-    from wsfleet.cli.screen import show
-
-    show(lambda _: explain_parts(view, shown))
+    say(f"{view.name}  namespace {view.namespace}")
+    for line in reasons:
+        say(line)

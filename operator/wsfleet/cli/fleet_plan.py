@@ -19,6 +19,7 @@ from wsfleet.cli.cluster_options import (
 )
 
 if TYPE_CHECKING:
+    from wsfleet.kube.kinds import Object
     from wsfleet.plugin.session import Session
     from wsfleet.sizing import Plan
 
@@ -35,18 +36,23 @@ def fleet_plan(
     kubeconfig: Kubeconfig = None,
     output: FormOption = Form.TABLE,
 ) -> None:
-    """Show the plan that the sizing rules make of a fleet's spec: settings, projections, cost, notes."""
+    """Show the plan of a fleet by the sizing rules, and its size under the seed's costs and its own."""
 
-    async def work(session: Session) -> Plan:
+    async def work(session: Session) -> tuple[Object, Plan]:
         from wsfleet.plugin.planning import plan_of
         from wsfleet.plugin.read import fleet_named
 
-        return plan_of(await fleet_named(session, fleet))
+        found = await fleet_named(session, fleet)
+        return found, plan_of(found)
 
-    made = asked(dict(locals()), work)
+    found, plan = asked(dict(locals()), work)
+    from wsfleet.cli.plan_fleet import made_from, render_fleet_plan
+
+    compared = made_from(found)
     if output is Form.JSON:
-        write_json(made.to_dict())
+        write_json({"plan": plan.to_dict(), "costs": compared.to_dict()})
         return
     from wsfleet.cli.render import render_plan
 
-    render_plan(made)
+    render_plan(plan)
+    render_fleet_plan(compared)

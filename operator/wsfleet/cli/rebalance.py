@@ -73,7 +73,7 @@ async def _watched(
 
     async def look() -> Progress:
         view = await look_at(session, name)
-        return spreading(view.nodes or (), view.tolerance_percent)
+        return spreading(view.nodes or (), view.tolerance_percent, view.rebalance)
 
     # Twice: a single look may fall between a node's drain and what follows it.
     return await wait_until_done(look, tell, timeout_seconds, steady_looks=2)

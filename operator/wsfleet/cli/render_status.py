@@ -137,6 +137,8 @@ def _facts(view: FleetView, wide: bool) -> Iterable[tuple[str, str]]:
         yield ("held by" if number == 0 else ""), hold
     if view.rollout.rolling or view.rollout.message:
         yield "rollout", _rollout(view)
+    if view.rebalance:
+        yield "rebalance", view.rebalance
     if view.recommendation:
         yield "advice", view.recommendation
     if wide:

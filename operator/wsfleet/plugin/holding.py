@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -82,15 +82,23 @@ class Pauses:
         }
 
 
-def holding(pauses: Pauses, conditions: Mapping[str, Told]) -> tuple[str, ...]:
-    """What holds the size now, in sentences; none where the fleet is free to follow its load."""
+def holding(
+    pauses: Pauses, conditions: Mapping[str, Told], told: Sequence[str] | None = None
+) -> tuple[str, ...]:
+    """What holds the size now, in sentences; none where the fleet is free to follow its load.
+
+    `told` is what the operator itself says of it; None for one of a release that does not, whose conditions
+    say most of it.
+    """
     found = pauses.sentences()
     stalled, active, limited = (
         conditions.get(name) for name in ("Stalled", "ScalingActive", "ScalingLimited")
     )
     if stalled is not None and stalled.status == "True":
         found.append(stalled.message)
-    if active is not None and (active.reason in _HOLDING or active.reason == "Paused"):
+    if told is not None:
+        found += told
+    elif active is not None and (active.reason in _HOLDING or active.reason == "Paused"):
         found.append(active.message)
     if limited is not None and limited.status == "True":
         found.append(limited.message)

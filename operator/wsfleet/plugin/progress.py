@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,10 +39,12 @@ def replacing(nodes: Sequence[Node], uid: str, pod: str, wanted: int | None) -> 
     return Progress(f"{pod}: {old.state}; the operator has not begun yet")
 
 
-def spreading(nodes: Sequence[Node], tolerance_percent: float) -> Progress:
+def spreading(nodes: Sequence[Node], tolerance_percent: float, phase: str | None = None) -> Progress:
     """How evenly the connections are spread: done when no node is above the mean by more than the tolerance.
 
-    Nodes that leave don't count; figures that are missing keep it from being done.
+    Nodes that leave don't count; figures that are missing keep it from being done. `phase` is the operator's
+    word for where it stands. What a node may have at most is as in `scaling`: of few connections always one
+    more than the mean.
     """
     serving = [node for node in nodes if node.ready and not node.leaving]
     told = [node.connections for node in serving if node.connections is not None]
@@ -54,7 +57,8 @@ def spreading(nodes: Sequence[Node], tolerance_percent: float) -> Progress:
         return Progress("no connections", done=True)
     share = (most / mean - 1) * 100
     text = f"fullest node {most:,}, mean {mean:,.0f} connections ({share:+.0f} %)"
-    return Progress(text, done=most * 100 <= mean * (100 + tolerance_percent))
+    allowed = max(math.ceil(mean), math.floor(mean * (100 + tolerance_percent) / 100))
+    return Progress(text + (f"; {phase}" if phase else ""), done=most <= allowed)
 
 
 def _are_ready(number: int) -> str:

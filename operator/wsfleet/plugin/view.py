@@ -134,6 +134,8 @@ class FleetView:
     pauses: Pauses
     holds: tuple[str, ...]
     """What keeps the fleet from changing its size now, in sentences."""
+    rebalance: str | None = None
+    """Where a rebalance stands, in the operator's word; None while there is none."""
     conditions: tuple[ConditionView, ...] = ()
     decisions: tuple[DecisionView, ...] = ()
     """Newest first."""
@@ -200,6 +202,7 @@ class FleetView:
             "paused": self.pauses.to_dict(),
             "holds": list(self.holds),
             "rollout": self.rollout.to_dict(),
+            "rebalance": self.rebalance,
             "settings": self.settings.to_dict(),
             "recommendation": self.recommendation,
             "lastDecision": None if last is None else last.to_dict(),
@@ -235,13 +238,19 @@ def view_of(
         settings=_settings(status),
         rollout=_rollout(status, conditions, nodes),
         pauses=pauses,
-        holds=holding(pauses, {one.type: one for one in conditions}),
+        holds=holding(pauses, {one.type: one for one in conditions}, _told_holds(status)),
+        rebalance=text(status, "rebalance"),
         conditions=conditions,
         tolerance_percent=_tolerance(fleet),
         decisions=tuple(_decision(one, now) for one in items(status, "scaling")),
         nodes=None if nodes is None else tuple(nodes),
         remarks=(*remarks, *((quiet,) if nodes and (quiet := silent(nodes)) else ())),
     )
+
+
+def _told_holds(status: Mapping[str, Any]) -> list[str] | None:
+    """What the operator says that it holds back; None where no operator of this release has looked."""
+    return texts(status, "holds") if "holds" in status or status.get("phase") is None else None
 
 
 def _tolerance(fleet: Object) -> float:

@@ -211,25 +211,42 @@ def test_bad_usage_is_told_in_one_line(run: Run) -> None:
 def test_explain_tells_the_decisions_in_sentences(api: KubeApi, run: Run) -> None:
     code, out, _ = run("explain", "odin")
     assert code == 0
-    assert "  Grew from 1 to 2 nodes, since the connections asked for it." in out.splitlines()
-    told = json.loads(run("explain", "odin", "-o", "json")[1])
-    assert told.keys() == {"name", "namespace", "desired", "now", "holds", "decisions"}
-    assert told["decisions"][0]["sentences"] == [
-        "Grew from 1 to 2 nodes, since the connections asked for it.",
-        "8,123 connections need 2 nodes at 80 % of 10,000.",
+    lines = out.splitlines()
+    assert lines[:4] == [
+        "odin  namespace games",
+        "2 nodes are wanted, 2 are ready.",
+        "The load is 8,123 connections of 20,000 (41 %), CPU 12 %.",
+        "Last decisions, newest first:",
     ]
+    grew = "grew from 1 to 2 nodes, for its connections: 8,123 connections need 2 nodes at 80 % of 10,000."
+    assert lines[4].endswith(f"UTC (3 min ago): {grew}")
+    told = json.loads(run("explain", "odin", "-o", "json")[1])
+    assert told.keys() == {"name", "namespace", "desired", "reasons", "holds", "decisions"}
+    assert told["reasons"] == lines[1:]
+    assert told["decisions"][0]["sentence"] == lines[4].strip()
     assert told["decisions"][0]["figures"] == {"connections": 8123.0, "targetPercent": 80.0}
-    api.fleet("odin")["status"]["scaling"] = []
-    assert "No decision has changed its size yet." in run("explain", "odin")[1]
+    api.fleet("odin")["status"] |= {"scaling": [], "holds": ["2 nodes are kept for 120 s"]}
+    assert run("explain", "odin")[1].splitlines()[3:] == [
+        "What keeps it at this size now:",
+        "  - 2 nodes are kept for 120 s.",
+        "The size has not changed since the operator began to watch.",
+    ]
+    odd = [{"from": 1}, {"time": "never", "from": 1, "to": 2, "trigger": 7}, None, {"reasons": 3}]
+    api.fleet("odin")["status"] |= {"scaling": odd, "holds": "x", "conditions": [{"type": "ScalingActive"}]}
+    assert run("explain", "odin")[0] == 0
 
 
 def test_plan_sizes_the_fleet_by_its_own_spec(api: KubeApi, run: Run) -> None:
-    plan = json.loads(run("plan", "odin", "-o", "json")[1])
-    assert plan["settings"]["maxConnections"] == 10_000
+    told = json.loads(run("plan", "odin", "-o", "json")[1])
+    assert told["plan"]["settings"]["maxConnections"] == 10_000
+    assert told["costs"]["sizes"]["seed"]["connectionsPerNode"] == 10_000
+    assert told["costs"]["sizes"]["measured"] is None
     api.fleet("odin")["spec"]["overrides"] = {"maxConnections": 12_000}
-    plan = json.loads(run("plan", "odin", "-o", "json")[1])
-    assert plan["settings"]["maxConnections"] == 12_000
-    assert "Settings" in run("plan", "odin")[1]
+    told = json.loads(run("plan", "odin", "-o", "json")[1])
+    assert told["plan"]["settings"]["maxConnections"] == 12_000
+    out = run("plan", "odin")[1]
+    assert "Settings" in out
+    assert "games/odin" in out
     api.fleet("odin")["spec"]["instance"] = {"type": "e3-huge"}
     code, out, err = run("plan", "odin")
     assert (code, out) == (1, "")

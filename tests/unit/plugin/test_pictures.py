@@ -11,7 +11,6 @@ from rich.console import Console, RenderableType
 
 from tests.support.fleets import fleet_document
 from tests.support.seen_fleets import OLD_SHAPE, condition, node_status, seen_fleet, seen_pod
-from wsfleet.cli.render_explain import explain_parts
 from wsfleet.cli.render_status import fleets_table, status_parts
 from wsfleet.cli.render_top import fleets_parts, nodes_parts
 from wsfleet.cli.words import age, percent
@@ -154,37 +153,6 @@ def test_all_fleets_with_what_holds_them() -> None:
         "games/thor  not seen    -/-            -     -     -                                               -"
     )
     assert "games" not in printed([fleets_table(views, namespaces=False)])
-
-
-def test_decisions_in_sentences() -> None:
-    held = condition("ScalingActive", "True", "Stabilization", "2 nodes are kept for 120 s", now=NOW)
-    scaling = [
-        {
-            "time": "2025-11-24T15:59:00Z",
-            "from": 2,
-            "to": 2,
-            "trigger": "LowLoad",
-            "reasons": [],
-            "holds": ["a drain is under way"],
-            "figures": {"connections": 1234567, "slope": 0.25},
-        },
-        {"from": 1, "to": 4, "trigger": "Novel", "reasons": ["it says why."]},
-    ]
-    view = odin(conditions=[held], scaling=scaling)
-    assert printed(explain_parts(view, view.decisions)) == (
-        "odin  namespace games\n"
-        "odin should have 2 nodes and has 2 ready.\n"
-        "2 nodes are kept for 120 s.\n"
-        "\n"
-        "60s ago  2025-11-24T15:59:00Z\n"
-        "  Stayed at 2 nodes, since the load had fallen.\n"
-        "  Held back: a drain is under way.\n"
-        "  figures: connections 1,234,567, slope 0.25\n"
-        "\n"
-        "- ago\n"
-        "  Grew from 1 to 4 nodes, since Novel.\n"
-        "  It says why."
-    )
 
 
 def test_ages_and_percents_as_people_say_them() -> None:

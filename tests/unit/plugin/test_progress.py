@@ -63,6 +63,8 @@ def test_a_pod_that_came_back_under_the_same_name_is_another() -> None:
         ([5], "1 node to spread over: nothing to do", True),
         ([], "0 nodes to spread over: nothing to do", True),
         ([0, 0], "no connections", True),
+        ([3, 4], "fullest node 4, mean 4 connections (+14 %)", True),
+        ([3, 5], "fullest node 5, mean 4 connections (+25 %)", False),
         ([5, None], "1 node of 2 give no figures", False),
     ],
 )
@@ -74,6 +76,11 @@ def test_a_rebalance_is_done_when_no_node_is_above_the_mean_by_the_tolerance(
         for number, count in enumerate(connections)
     ]
     assert spreading(nodes(*pods), 10) == Progress(text, done)
+
+
+def test_the_operators_word_for_a_rebalance_is_part_of_the_line() -> None:
+    uneven = nodes((seen_pod("aaaaa"), node_status(900)), (seen_pod("bbbbb"), node_status(100)))
+    assert spreading(uneven, 10, "Closing").text == "fullest node 900, mean 500 connections (+80 %); Closing"
 
 
 def test_nodes_that_leave_do_not_count_for_the_spread() -> None:

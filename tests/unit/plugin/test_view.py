@@ -43,6 +43,7 @@ def test_what_a_program_gets_of_a_fleet_keeps_its_fields() -> None:
         "shape": "6f7d9c8b5d",
         "paused": {"scaling": False, "scaleIn": False, "scaleOut": False, "bySpec": False},
         "holds": [],
+        "rebalance": None,
         "rollout": {"rolling": False, "newNodes": 0, "newReady": 0, "oldNodes": 0, "message": ""},
         "settings": {
             "inForce": 2,
@@ -144,6 +145,14 @@ def test_what_holds_a_fleet_is_said_in_order_and_once() -> None:
     )
     fleet["spec"]["autoscaling"] = {"paused": True, "maxReplicas": 3}
     assert view_of(fleet, None, NOW).holds[0] == "scaling is paused by spec.autoscaling.paused"
+
+
+def test_what_the_operator_itself_says_of_its_holds_is_taken() -> None:
+    active = condition("ScalingActive", "True", "Stabilization", "in short")
+    assert seen(conditions=[active]).holds == ("in short",)
+    holds = ["2 nodes are kept for 120 s more", "no drain while a rollout is under way"]
+    assert seen(conditions=[active], holds=holds).holds == tuple(holds)
+    assert seen(conditions=[active], holds=[]).holds == ()
 
 
 @pytest.mark.parametrize("reason", ["FiguresComplete", "AutoscalingAbsent"])
