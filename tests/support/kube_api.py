@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,8 @@ class KubeApi:
     """HTTP status of the next answers, one each."""
     heard: list[tuple[str, str, Any]] = field(default_factory=list)
     """Method, path and body of what was asked."""
+    script: list[Callable[[], None]] = field(default_factory=list)
+    """What happens at each look at a fleet, before it is answered: one of them a look."""
     port: int = 0
 
     def fleet(self, name: str) -> dict[str, Any]:
@@ -82,6 +84,8 @@ class KubeApi:
             return refused
         if match["part"]:
             return await self._node(match["name"])
+        if self.script and request.method == "GET" and match["plural"] == "wsfleets" and match["name"]:
+            self.script.pop(0)()
         return self._objects(request, match, body)
 
     def _refused(self, method: str, match: re.Match[str]) -> web.Response | None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
-from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger
 
 from wsfleet.kube.client import KubeClient
 
 _CALLS_AT_ONCE = 100
-_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class LoginError(Exception):
@@ -55,18 +51,6 @@ class Login:
             place = "the pod's ServiceAccount" if self.inside else self.kubeconfig or "the kubeconfig"
             raise LoginError(f"no credentials for a Kubernetes cluster in {place}: {exc}") from exc
         return configuration
-
-    def namespace(self) -> str:
-        """The namespace that the context names, or the pod's own; `default` where none is named."""
-        if self.inside:
-            return _OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.exists() else "default"
-        merged: Any = KubeConfigMerger(self.kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION).config  # type: ignore[no-untyped-call]
-        written = merged.value if merged is not None else {}
-        name = self.context or written.get("current-context")
-        for one in written.get("contexts") or ():
-            if one.value.get("name") == name:
-                return str((one.value.get("context") or {}).get("namespace") or "default")
-        return "default"
 
     async def connect(self, watches: int = 0) -> KubeClient:
         """A client; it has to be closed. `watches` are held open beside its calls: each has a connection."""

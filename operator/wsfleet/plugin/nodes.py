@@ -18,6 +18,8 @@ from wsfleet.status import epoch_seconds
 
 # While a container waits for one of these, it is on its way.
 _NORMAL_WAITS = ("ContainerCreating", "PodInitializing")
+NOT_ALLOWED = "you may not get pods/proxy"
+"""The silence of a node that the user may not ask."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +121,7 @@ def _silence(pod: Object, answer: NodeFigures | ScrapeError | None) -> str | Non
     if answer is None:
         return "no answer in time"
     if isinstance(answer.__cause__, ForbiddenError):
-        return "you may not get pods/proxy"
+        return NOT_ALLOWED
     return " ".join(str(answer).split()) or "no answer"
 
 
@@ -181,8 +183,14 @@ def _left(figures: NodeFigures | None) -> str:
 
 
 def silent(nodes: Iterable[Node]) -> str | None:
-    """In one line how many nodes gave no figures, and why the first of them; None if all spoke."""
-    quiet = [node for node in nodes if node.silence is not None]
+    """How many nodes gave no figures, why the first of them, and what to do; None if all spoke."""
+    listed = list(nodes)
+    quiet = [node for node in listed if node.silence is not None]
     if not quiet:
         return None
-    return f"no figures from {counted(len(quiet), 'node')}; {quiet[0].pod}: {quiet[0].silence}"
+    line = f"no figures from {counted(len(quiet), 'node')}; {quiet[0].pod}: {quiet[0].silence}"
+    ready = [node for node in listed if node.ready]
+    if ready and all(node.silence not in (None, NOT_ALLOWED) for node in ready):
+        # They serve, and the operator hears them; so what is cut is the way from the API server.
+        line += "; does their NetworkPolicy let the API server in (the chart's networkPolicy.adminPeers)?"
+    return line

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import yaml
 
 from wsfleet.kube.client import KubeClient
+from wsfleet.kube.contexts import namespace_of
 from wsfleet.kube.errors import KubeError
 from wsfleet.kube.login import Login, LoginError
 from wsfleet.plugin.errors import NoClusterError, explained
@@ -58,7 +59,7 @@ async def session(where: Where) -> AsyncIterator[Session]:
         client = await login.connect()
         try:
             server = client.server
-            namespace = where.namespace or login.namespace()
+            namespace = where.namespace or namespace_of(login)
             yield Session(client, namespace, server, where.all_namespaces)
         finally:
             await client.close()

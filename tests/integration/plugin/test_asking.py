@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -84,27 +83,14 @@ def test_rebalance_asks_with_the_moment(api: KubeApi, run: Run) -> None:
     assert told == {"fleet": "odin", "asked": True, "done": False, "state": None}
 
 
-def later(api: KubeApi, changes: list[Callable[[], None]]) -> threading.Thread:
-    """Make one change each few looks at the fleet, as an operator would."""
-
-    def act() -> None:
-        for change in changes:
-            seen = len(api.heard)
-            while len(api.heard) < seen + 12 and not done.is_set():
-                done.wait(0.005)
-            change()
-
-    done = threading.Event()
-    thread = threading.Thread(target=act)
-    thread.start()
-    return thread
+def nothing() -> None:
+    """At the look that a request begins with, or that the operator needs to act."""
 
 
 def test_rebalance_waits_until_the_nodes_are_even(api: KubeApi, run: Run) -> None:
     api.nodes[POD] = node_status(9000)
-    acting = later(api, [lambda: api.nodes.update({POD: node_status(4200)})])
+    api.script = [nothing, nothing, nothing, lambda: api.nodes.update({POD: node_status(4200)})]
     code, out, _ = run("rebalance", "odin", "--wait")
-    acting.join()
     assert code == 0
     assert out.splitlines() == [
         "odin: a rebalance is asked for",
@@ -148,9 +134,8 @@ def test_drain_tells_how_the_replacement_goes_on(api: KubeApi, run: Run) -> None
     def goes() -> None:
         api.pods.remove(old)
 
-    acting = later(api, [starts, is_ready, goes])
+    api.script = [nothing, nothing, starts, nothing, is_ready, goes]
     code, out, _ = run("drain", "odin", POD, "--wait")
-    acting.join()
     assert code == 0
     assert out.splitlines() == [
         f"{POD}: its replacement is asked for",
@@ -162,9 +147,8 @@ def test_drain_tells_how_the_replacement_goes_on(api: KubeApi, run: Run) -> None
 
 
 def test_drain_as_json_is_one_document_and_its_progress_goes_beside_it(api: KubeApi, run: Run) -> None:
-    acting = later(api, [lambda: api.pods.remove(api.pod(POD)), lambda: api.pods.append(seen_pod("ccccc"))])
+    api.script = [nothing, lambda: api.pods.remove(api.pod(POD)), lambda: api.pods.append(seen_pod("ccccc"))]
     code, out, err = run("drain", "odin", POD, "--wait", "-o", "json")
-    acting.join()
     assert code == 0
     state = f"{POD} is gone; 2 nodes ready"
     assert json.loads(out) == {"fleet": "odin", "pod": POD, "asked": True, "done": True, "state": state}

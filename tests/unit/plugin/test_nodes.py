@@ -100,6 +100,20 @@ def test_the_silent_are_counted_and_the_first_is_named() -> None:
     assert silent(nodes[1:2]) is None
 
 
+def test_where_no_ready_node_can_be_reached_the_network_policy_is_named() -> None:
+    pods = [seen_pod("aaaaa"), seen_pod("bbbbb", ready=False)]
+    assert silent(nodes_from(pods, {}, NOW)) == (
+        "no figures from 2 nodes; odin-6f7d9c8b5d-aaaaa: no answer in time; "
+        "does their NetworkPolicy let the API server in (the chart's networkPolicy.adminPeers)?"
+    )
+    refused = ScrapeError("forbidden")
+    refused.__cause__ = ForbiddenError("GET /", 403, "no")
+    answers = {pod["metadata"]["uid"]: refused for pod in pods}
+    assert silent(nodes_from(pods, {**answers}, NOW)) == (
+        "no figures from 2 nodes; odin-6f7d9c8b5d-aaaaa: you may not get pods/proxy"
+    )
+
+
 def test_pods_that_have_ended_are_left_out_and_the_rest_is_in_the_order_of_names() -> None:
     pods = [seen_pod("ccccc"), seen_pod("bbbbb", phase="Failed"), seen_pod("aaaaa")]
     assert [node.pod[-5:] for node in nodes_from(pods, {}, NOW)] == ["aaaaa", "ccccc"]
