@@ -124,8 +124,13 @@ def _where(given: dict[str, Any]) -> Any:
 
 def asked(given: dict[str, Any], work: Callable[[Session], Awaitable[T]]) -> T:
     """Do `work` with a session for the options `given`; a failure ends the command with its exit code."""
-    from wsfleet.plugin.errors import PluginError
-    from wsfleet.plugin.session import session
+    try:
+        import rich  # noqa: F401  (what shows it comes with the same extra)
+
+        from wsfleet.plugin.errors import PluginError
+        from wsfleet.plugin.session import session
+    except ModuleNotFoundError as error:
+        fail(f"{error.name} is missing here: install wsfleet[operator], not wsfleet alone", 1, error)
 
     async def run() -> T:
         async with session(_where(given)) as one:

@@ -72,15 +72,15 @@ async def _watched(
 ) -> Progress:
     import time
 
-    from wsfleet.kube.kinds import WSFLEET, name_of
+    from wsfleet.kube.kinds import name_of
     from wsfleet.plugin.nodes import nodes_from
     from wsfleet.plugin.progress import replacing
-    from wsfleet.plugin.read import nodes_of
+    from wsfleet.plugin.read import fleet_named, nodes_of
     from wsfleet.plugin.reading import whole
     from wsfleet.plugin.waiting import wait_until_done
 
     async def look() -> Progress:
-        now = await session.client.get(WSFLEET, session.namespace, name_of(fleet))
+        now = await fleet_named(session, name_of(fleet))
         pods, answers = await nodes_of(session, now)
         nodes = nodes_from(pods, answers, time.time())
         return replacing(nodes, pod["metadata"]["uid"], name_of(pod), whole(now, "status", "desiredReplicas"))

@@ -155,6 +155,16 @@ def test_drain_as_json_is_one_document_and_its_progress_goes_beside_it(api: Kube
     assert err.splitlines()[-1] == state
 
 
+def test_a_fleet_that_is_deleted_meanwhile_ends_the_waiting(api: KubeApi, run: Run) -> None:
+    for command in (("drain", "odin", POD), ("rebalance", "odin")):
+        fleet = api.fleet("odin")
+        api.nodes[POD] = node_status(9000)
+        api.script = [nothing, nothing, api.fleets.clear]
+        code, _, err = run(*command, "--wait")
+        assert (code, err) == (3, "wsfleet: no fleet odin in namespace games; there is none\n")
+        api.fleets = [fleet]
+
+
 def foreign(api: KubeApi) -> str:
     api.pods.append(seen_pod("eeeee", fleet="thor"))
     return "thor-6f7d9c8b5d-eeeee"

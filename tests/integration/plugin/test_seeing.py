@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,14 @@ def test_no_cluster_is_told_with_where_it_was_looked_for(api: KubeApi, run: Run,
     code, _, err = run("status", "odin")
     assert code == 5
     assert "can't answer now (HTTP 503): etcdserver: no leader" in err
+
+
+def test_an_installation_for_nodes_alone_says_what_is_missing(
+    api: KubeApi, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rich", None)
+    said = "wsfleet: rich is missing here: install wsfleet[operator], not wsfleet alone\n"
+    assert run("status", "odin") == (1, "", said)
 
 
 def test_top_once_and_its_orders(api: KubeApi, run: Run) -> None:
