@@ -58,6 +58,11 @@ class KubeClient:
         if self._writing:
             await asyncio.wait(self._writing, timeout=seconds)
 
+    @property
+    def server(self) -> str:
+        """The API server's address."""
+        return str(self._api.configuration.host)
+
     async def close(self) -> None:
         await self._api.close()
 

@@ -43,8 +43,13 @@ class NodeAdmin:
 
     async def scrape(self, targets: Sequence[Target]) -> dict[str, NodeFigures]:
         """Figures by pod UID of the nodes that answered in time."""
+        answers = await self.ask(targets)
+        return {uid: answer for uid, answer in answers.items() if isinstance(answer, NodeFigures)}
+
+    async def ask(self, targets: Sequence[Target]) -> dict[str, NodeFigures | ScrapeError]:
+        """By pod UID a node's figures, or why there are none; the round's end leaves out who was not done."""
         gate = asyncio.Semaphore(self._concurrency)  # this fleet's own
-        found: dict[str, NodeFigures] = {}
+        found: dict[str, NodeFigures | ScrapeError] = {}
 
         async def one(target: Target) -> None:
             async with gate:
@@ -54,6 +59,7 @@ class NodeAdmin:
                     )
                 except ScrapeError as exc:
                     logger.debug("no figures from %s/%s: %s", target.namespace, target.pod, exc)
+                    found[target.uid] = exc
                     return
                 found[target.uid] = parse_status(answer, time.monotonic())
 

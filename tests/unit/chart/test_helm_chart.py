@@ -57,6 +57,8 @@ def test_lint_has_nothing_to_say() -> None:
 def test_what_a_plain_install_makes() -> None:
     assert set(rendered()) == {
         ("CustomResourceDefinition", "wsfleets.wsfleet.io"),
+        ("ClusterRole", "wsfleet-operator-wsfleet-system-view"),
+        ("ClusterRole", "wsfleet-operator-wsfleet-system-edit"),
         ("ServiceAccount", "wsfleet-operator"),
         ("ClusterRole", "wsfleet-operator-wsfleet-system"),
         ("ClusterRoleBinding", "wsfleet-operator-wsfleet-system"),
@@ -100,6 +102,21 @@ def test_the_operator_gets_just_the_rights_it_uses() -> None:
         ("monitoring.coreos.com", "prometheusrules"): owned,
         ("events.k8s.io", "events"): ["create"],
         ("", "nodes"): ["list", "watch"],
+    }
+
+
+def test_who_may_view_or_edit_a_namespace_may_do_so_with_its_fleets() -> None:
+    rights = {}
+    for of in ("view", "edit"):
+        role = rendered()["ClusterRole", f"wsfleet-operator-wsfleet-system-{of}"]
+        marks = {name for name, value in role["metadata"]["labels"].items() if value == "true"}
+        into = sorted(mark.rpartition("-to-")[2] for mark in marks if "/aggregate-to-" in mark)
+        rights[of] = into, {verb for rule in role["rules"] for verb in rule["verbs"]}
+        assert {group for rule in role["rules"] for group in rule["apiGroups"]} == {"wsfleet.io"}
+    changes = {"create", "update", "patch", "delete", "deletecollection"}
+    assert rights == {
+        "view": (["admin", "edit", "view"], {"get", "list", "watch"}),
+        "edit": (["admin", "edit"], changes),
     }
 
 
