@@ -40,7 +40,7 @@ from wsnode.rounds import (
     announced_parts,
     take_round,
 )
-from wsnode.writer import Writer
+from wsnode.writer import writer_for
 
 SHARD_SOCKETS = 64
 LEAST_SHARD_SOCKETS = 32
@@ -85,7 +85,7 @@ class Fanout:
         self._position = PositionDue()
         self._telling = 0  # by the last of a position, which the round under way writes
         self._later: asyncio.TimerHandle | None = None
-        self._writer = Writer(links, counters)
+        self._writer = writer_for(links, counters)
         self._bucket = TokenBucket(links.settings.max_broadcast_rate)
 
     @property

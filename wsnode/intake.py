@@ -258,11 +258,8 @@ class Intake:
         """Refuses without listening: who never asks for anything must not take what others need."""
         self._counters.connections_rejected[reason] += 1
         seconds = str(retry_after_seconds(reason, self._random))
-        try:
-            os.write(fd, http_answer(503, f"no more clients now: {reason}\n", {"Retry-After": seconds}))
-        except OSError:
-            pass
-        os.close(fd)
+        answer = http_answer(503, f"no more clients now: {reason}\n", {"Retry-After": seconds})
+        self._links.send_away(fd, answer)
 
     def _take_a_rest(self, error: OSError) -> None:
         self._counters.accept_failures += 1

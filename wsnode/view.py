@@ -87,6 +87,19 @@ class FeedStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsStatus:
+    """The certificate that new connections get.
+
+    Attributes:
+        ends_at: when it ends, in seconds since 1970.
+        error: what is wrong with the files that should have taken its place, else None.
+    """
+
+    ends_at: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DrainStatus:
     """How far a drain is.
 
@@ -153,6 +166,10 @@ class NodeView(Protocol):
     @property
     def settings_hash(self) -> str:
         """First 16 hexadecimal digits of the SHA-256 of the settings file in force; empty without one."""
+
+    @property
+    def tls(self) -> TlsStatus | None:
+        """The client port's certificate; None where it speaks no TLS."""
 
     @property
     def counters(self) -> Counters:

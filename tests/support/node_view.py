@@ -9,7 +9,7 @@ from typing import Any
 from wsnode.config import Settings
 from wsnode.connection_memory import ConnectionMemory
 from wsnode.counters import Counters
-from wsnode.view import DrainStatus, FeedStatus, NotNowError, ProcessStatus, ShedStatus
+from wsnode.view import DrainStatus, FeedStatus, NotNowError, ProcessStatus, ShedStatus, TlsStatus
 
 
 @dataclass
@@ -19,6 +19,7 @@ class Figures:
     settings: Settings = field(default_factory=Settings)
     settings_error: str | None = None
     settings_hash: str = ""
+    tls: TlsStatus | None = None
     counters: Counters = field(default_factory=Counters)
     connections: int = 0
     goroutines: int = 260

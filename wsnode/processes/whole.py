@@ -8,6 +8,7 @@ import time
 
 from wsnode import logs
 from wsnode.admission import Admission, Figures
+from wsnode.certificates import Renewal, status_after
 from wsnode.config import Settings
 from wsnode.connection_memory import ConnectionMemory, MemoryGrowth
 from wsnode.counters import Counters
@@ -17,7 +18,7 @@ from wsnode.processes.letting_go import LettingGo
 from wsnode.processes.messages import Report
 from wsnode.processes.sums import joint_feed
 from wsnode.processes.supervisor import Supervisor
-from wsnode.view import DrainStatus, FeedStatus, ProcessStatus, ShedStatus
+from wsnode.view import DrainStatus, FeedStatus, ProcessStatus, ShedStatus, TlsStatus
 from wsnode.watch import SettingsChange, describe_change
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class WholeNode:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.settings_error: str | None = None
+        self.tls = TlsStatus(supervisor.pair.ends_at) if supervisor.pair is not None else None
         self.started_at = time.monotonic()
         self.letting_go = LettingGo(supervisor)
         self._supervisor = supervisor
@@ -76,6 +78,15 @@ class WholeNode:
         self._gauges.cpu.limit_cores = change.settings.cpu_limit
         logs.set_level(change.settings.log_level)
         _log.info("settings applied", extra=logs.fields(**describe_change(before, change.settings)))
+
+    def renew(self, renewal: Renewal) -> None:
+        """Takes a renewed certificate over in all processes, or notes what is wrong with it."""
+        if self.tls is None:
+            return
+        if renewal.pair is not None:
+            self._supervisor.pair = renewal.pair
+            self._supervisor.tell(renewal)
+        self.tls = status_after(renewal, self.tls)
 
     # What the admin port sees and may ask.
 

@@ -23,7 +23,8 @@ from wsfleet.api.fleet import (
     ObjectMeta,
     WsFleet,
 )
-from wsfleet.api.network import Nats, SecretKey, ServiceSpec, Stream
+from wsfleet.api.network import Nats, SecretKey, ServiceSpec, Stream, Tls
+from wsfleet.api.operations import Disruption, MaintenanceWindow, Rebalance, Rollout
 from wsfleet.api.overrides import OVERRIDABLE, Overrides
 from wsfleet.api.spec import (
     CostFigures,
@@ -33,7 +34,6 @@ from wsfleet.api.spec import (
     Profile,
     Reconnects,
     Reserved,
-    Rollout,
     Sizing,
     WsFleetSpec,
 )
@@ -68,11 +68,13 @@ __all__ = [
     "CostStatus",
     "CostValues",
     "CpuTrigger",
+    "Disruption",
     "Drain",
     "EnvVar",
     "Instance",
     "InvalidFleetError",
     "Load",
+    "MaintenanceWindow",
     "Nats",
     "NodeSettings",
     "ObjectMeta",
@@ -80,6 +82,7 @@ __all__ = [
     "Phase",
     "Profile",
     "Projection",
+    "Rebalance",
     "Reconnects",
     "RejectionsTrigger",
     "Requests",
@@ -95,6 +98,7 @@ __all__ = [
     "Stream",
     "Template",
     "Time",
+    "Tls",
     "TopologySpread",
     "WsFleet",
     "WsFleetSpec",

@@ -13,7 +13,8 @@ from pydantic import Field, StringConstraints
 from wsfleet.api.autoscaling import Autoscaling
 from wsfleet.api.base import Rule, SpecModel, section
 from wsfleet.api.machine_types import MACHINE_TYPES
-from wsfleet.api.network import Nats, ObjectName, ServiceSpec
+from wsfleet.api.network import Nats, ObjectName, ServiceSpec, Tls
+from wsfleet.api.operations import Disruption, Rebalance, Rollout
 from wsfleet.api.override_rules import SPEC_RULES
 from wsfleet.api.overrides import Overrides
 from wsfleet.api.quantities import BYTES, MachineCpu, MachineMemory, NetworkRate, Quantity
@@ -206,20 +207,6 @@ class Drain(SpecModel):
     )
 
 
-class Rollout(SpecModel):
-    """How nodes are replaced when their shape changes: one new, one drained, and so on."""
-
-    progress_deadline_seconds: int = Field(
-        default=600,
-        ge=30,
-        le=86_400,
-        description="seconds a new pod has to become ready; then nothing more moves",
-    )
-    revision_history_limit: int = Field(
-        default=3, ge=0, le=10, description="empty ReplicaSets of earlier shapes kept for rollback"
-    )
-
-
 class PullSecret(SpecModel):
     """A Secret with registry credentials."""
 
@@ -258,7 +245,12 @@ class WsFleetSpec(SpecModel):
     )
     reconnects: Reconnects = section(Reconnects, "the fleet's budget of closed connections")
     drain: Drain = section(Drain, "how a node is emptied before it goes")
+    rebalance: Rebalance = section(Rebalance, "evening out connections that are there")
+    disruption: Disruption = section(Disruption, "what others may do to the fleet's pods")
     rollout: Rollout = section(Rollout, "how nodes are replaced")
     nats: Nats = Field(description="where messages come from")
     service: ServiceSpec = section(ServiceSpec, "the Service that clients connect to")
+    tls: Tls | None = Field(
+        default=None, description="TLS ended in the nodes; absent serves plain ws:// and http://"
+    )
     template: Template = section(Template, "additions to the pods")

@@ -162,6 +162,9 @@ class WsFleetStatus(StatusModel):
         max_length=16,
         description="what keeps the fleet from the size that its load asks for, at the last look",
     )
+    rebalance: Word | None = Field(
+        default=None, description="where a rebalance stands; absent while there is none"
+    )
     # Its shape is the scaling rules' own affair, written and read by them alone.
     memory: dict[str, Any] | None = Field(
         default=None,

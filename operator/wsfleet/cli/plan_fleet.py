@@ -5,10 +5,8 @@ The fleet's spec and the costs that its operator measured are read from the clus
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -16,6 +14,7 @@ from pydantic import ValidationError
 
 from wsfleet.api import CostStatus, CostValues, InvalidFleetError, WsFleet
 from wsfleet.cli.render_parts import console, heading, pairs, table
+from wsfleet.kube.contexts import namespace_of
 from wsfleet.kube.errors import KubeError, NotFoundError
 from wsfleet.kube.kinds import WSFLEET
 from wsfleet.kube.login import Login, LoginError
@@ -67,7 +66,7 @@ def plan_fleet(name: str, namespace: str | None, kubeconfig: str | None, context
 
     login = Login(kubeconfig=kubeconfig, context=context)
     try:
-        where = namespace or namespace_of_context(kubeconfig, context)
+        where = namespace or namespace_of(login)
         document = asyncio.run(_read(login, where, name))
     except NotFoundError as error:
         raise typer.BadParameter(f"--fleet {name} is not there in namespace {where}: {error}") from error
@@ -101,19 +100,6 @@ async def _read(login: Login, namespace: str, name: str) -> dict[str, Any]:
         return await client.get(WSFLEET, namespace, name)
     finally:
         await client.close()
-
-
-def namespace_of_context(kubeconfig: str | None, context: str | None) -> str:
-    """The namespace that kubectl would take: the context's, else `default`."""
-    from kubernetes.aio.config import ConfigException, list_kube_config_contexts
-
-    place = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
-    try:
-        contexts, current = list_kube_config_contexts(place)  # type: ignore[no-untyped-call]
-    except (ConfigException, OSError):
-        return "default"
-    named = [one for one in contexts if one.get("name") == context] if context else [current]
-    return str(named[0].get("context", {}).get("namespace") or "default") if named else "default"
 
 
 def _costs_of(value: Any) -> CostStatus:

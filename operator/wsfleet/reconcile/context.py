@@ -17,7 +17,7 @@ from wsfleet.kube.events import EventRecorder
 from wsfleet.kube.kinds import Kind, Object
 from wsfleet.metrics import Metrics
 from wsfleet.options import OperatorOptions
-from wsfleet.scaling import History, Step
+from wsfleet.scaling import History, RebalanceMemory, Step
 from wsfleet.scrape import NodeAdmin, NodeFigures
 
 if TYPE_CHECKING:
@@ -37,10 +37,14 @@ class Context:
     options: OperatorOptions
     optional_kinds: frozenset[Kind] = frozenset()
     """Kinds of others' CRDs that are there: PodMonitor, PrometheusRule."""
+    rolling: set[tuple[str, str]] = field(default_factory=set)
+    """Fleets whose pods are brought to another shape now; `rollouts_at_once` bounds them."""
 
 
 COSTS = "costs"
 """Of the status' memory: what was measured of costs, and which are in force."""
+BALANCE = "rebalance"
+"""Of the status' memory: where a rebalance stands."""
 SAID = "said"
 """Of the status' memory: the remarks that were made."""
 
@@ -85,6 +89,7 @@ class FleetState:
     """Held while the status is written: a look and the telling of a failure may meet."""
     failures: int = 0
     """Looks in a row that failed."""
+    balance: RebalanceMemory = field(default_factory=RebalanceMemory)
     step: Step | None = None
     """The last look's; None before the first."""
 
@@ -99,6 +104,7 @@ class FleetState:
         history = History.from_status(memory, status.get("scaling") or ())
         said = memory.get(SAID) if isinstance(memory, dict) else None
         words = {one for one in said if isinstance(one, str)} if isinstance(said, list) else set()
+        balance = RebalanceMemory.from_status(memory.get(BALANCE) if isinstance(memory, dict) else None)
         kept = memory.get(COSTS) if isinstance(memory, dict) else None
         costs, applied = book_from_status(kept, time.time() if now is None else now)
         return cls(
@@ -108,6 +114,7 @@ class FleetState:
             said=words,
             costs=costs,
             costs_applied=applied,
+            balance=balance,
         )
 
     @property

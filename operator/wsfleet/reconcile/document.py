@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from wsfleet.reconcile.context import COSTS, SAID
+from wsfleet.reconcile.context import BALANCE, COSTS, SAID
 from wsfleet.reconcile.facts import cut
 from wsfleet.reconcile.observe import Observed
 from wsfleet.reconcile.prepare import Prepared
 from wsfleet.reconcile.settings import nodes_in_force
 from wsfleet.resources import names
-from wsfleet.scaling import Decision, History
+from wsfleet.scaling import Decision, History, RebalanceMemory, RebalancePhase
 from wsfleet.status import Finding, merge_conditions
 
 _DECISIONS = 10
@@ -40,9 +40,12 @@ def status_document(
     before: Mapping[str, Any],
     said: Collection[str] = (),
     costs: CostsTold = NO_COSTS,
+    balance: RebalanceMemory | None = None,
 ) -> dict[str, Any]:
     """The whole status of a fleet whose spec is good; `before` is the last one, `said` what was remarked."""
     generation = prepared.generation
+    balance = balance or RebalanceMemory()
+    phase_now = balance.phase
     proven = any(pod.shape == prepared.shape for pod in seen.ready)
     return {
         **prepared.facts,
@@ -57,10 +60,12 @@ def status_document(
         "holds": cut([hold.text for hold in decision.holds]),
         "lastDecision": _last_decision(history),
         "conditions": merge_conditions(before.get("conditions") or (), findings, seen.now, generation),
+        "rebalance": None if phase_now is RebalancePhase.IDLE else str(phase_now),
         "memory": {
             **history.to_status(),
             **({SAID: sorted(said)} if said else {}),
             **({COSTS: dict(costs.kept)} if costs.kept else {}),
+            **({BALANCE: kept} if (kept := balance.to_status()) else {}),
         },
     }
 

@@ -62,6 +62,7 @@ class FleetReconciler:
         """A fleet is deleted: forget it. Its objects go by their owner references."""
         fleet = self._fleets.pop(key, None)
         self._states.pop(key, None)
+        self._context.rolling.discard(key)
         self._context.applier.forget(*key)
         if fleet is not None:
             self._context.events.forget(fleet["metadata"]["uid"])

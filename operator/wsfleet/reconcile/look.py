@@ -27,6 +27,7 @@ from wsfleet.reconcile.objects import (
 )
 from wsfleet.reconcile.observe import Observed, observe
 from wsfleet.reconcile.ownership import LeftoverError, NameTakenError, adopt, check_names
+from wsfleet.reconcile.pacing import count_rollout, even_out, pace, shape_now
 from wsfleet.reconcile.prepare import Prepared, Problem, fingerprint, image_of, prepare
 from wsfleet.reconcile.remarks import remark, warn_of
 from wsfleet.reconcile.settings import hurry_kubelets
@@ -36,9 +37,12 @@ from wsfleet.reconcile.telling import tell, tell_problem
 from wsfleet.resources import names
 from wsfleet.scaling import (
     Decision,
+    Idle,
     Snapshot,
     Stalled,
     Step,
+    Together,
+    Wait,
     World,
     decide,
     is_rolling,
@@ -122,9 +126,12 @@ class Look:
         await ensure_template(self._context, self._state, prepared)
         await hurry_kubelets(self._context, self._key, seen, prepared.settings_hash)
         watch_costs(self._state, prepared, seen)
-        decision, world = self._decide(prepared, seen)
-        step = next_fleet_step(world, prepared.rollout)
-        acted, refused = await self._act(prepared, seen, step)
+        decision, world, held = self._decide(prepared, seen)
+        step = next_fleet_step(world, pace(prepared, seen, decision.desired))
+        if held and isinstance(step, Idle):
+            step = Wait(reason=held)
+        count_rollout(self._context, self._key, prepared, world, step)
+        acted, refused = await self._act(prepared, seen, world, step)
         if refused:
             seen = replace(seen, refusals=(refused, *seen.refusals))
         findings = self._findings(prepared, seen, decision, step)
@@ -133,7 +140,16 @@ class Look:
         state = self._state
         costs = costs_told(state, prepared)
         new = status_document(
-            prepared, seen, decision, state.history, findings, phase, state.status, state.said, costs
+            prepared,
+            seen,
+            decision,
+            state.history,
+            findings,
+            phase,
+            state.status,
+            state.said,
+            costs,
+            state.balance,
         )
         self._measure(new)
         wait = await tell(self._context, self._fleet, self._state, new)
@@ -190,8 +206,10 @@ class Look:
             remark(self._context, self._fleet, self._state)
         return self._state.prepared
 
-    def _decide(self, prepared: Prepared, seen: Observed) -> tuple[Decision, World]:
-        world = World.of(seen.sets, seen.pods, prepared.shape, self._state.history.desired or 0)
+    def _decide(self, prepared: Prepared, seen: Observed) -> tuple[Decision, World, str]:
+        """The size, the world as rollout and scale-in should see it, and why a rollout waits to begin."""
+        shape, held = shape_now(self._context, self._key, prepared, seen)
+        world = World.of(seen.sets, seen.pods, shape, self._state.history.desired or 0)
         snapshot = Snapshot.of(
             seen.now, seen.pods, replicas=world.total, rolling=is_rolling(world, prepared.rollout)
         )
@@ -204,9 +222,9 @@ class Look:
             logger.info("%s/%s: %s", namespace_of(self._fleet), name_of(self._fleet), text)
             self._context.events.normal(self._fleet, f"Decided{decision.trigger}", "Scale", text)
             self._context.metrics.decisions.labels(str(decision.trigger)).inc()
-        return decision, replace(world, desired=decision.desired)
+        return decision, replace(world, desired=decision.desired), held
 
-    async def _act(self, prepared: Prepared, seen: Observed, step: Step) -> tuple[bool, str]:
+    async def _act(self, prepared: Prepared, seen: Observed, world: World, step: Step) -> tuple[bool, str]:
         """Carry out the step and the steering; whether something was done, and what was refused."""
         actor = Actor(self._context, self._fleet, self._state, prepared, seen)
         if isinstance(step, Stalled) and not isinstance(self._state.step, Stalled):
@@ -219,8 +237,17 @@ class Look:
             # A template that nobody could check before must not keep the serving nodes from being led.
             acted, refused = False, str(exc)
         most = prepared.build.settings.max_connections
-        for change in steer(seen.pods, most, takeover=first):
-            if change.uid != getattr(step, "uid", None):  # the step has just decided on that one's label
+        balance, self._state.balance = even_out(prepared, seen, self._state.balance, world, step)
+        if balance.event:
+            logger.info("%s/%s: %s", *self._key, balance.event)
+            self._context.events.normal(self._fleet, "Rebalance", "Rebalance", balance.event)
+        await actor.shed(balance.sheds)
+        tolerance = prepared.rebalance.tolerance
+        decided = {
+            getattr(one, "uid", None) for one in (step.steps if isinstance(step, Together) else (step,))
+        }
+        for change in steer(seen.pods, most, tolerance, takeover=first, receivers=balance.receivers):
+            if change.uid not in decided:  # the step has just decided on that one's label
                 acted = await actor.steer(change) or acted
         return acted, refused
 

@@ -31,8 +31,13 @@ from wsfleet.resources import (
 )
 from wsfleet.resources.context import PROMETHEUS, Peer
 from wsfleet.resources.pod import pod_resources
-from wsfleet.scaling import RolloutPolicy, ScalingPolicy
-from wsfleet.scaling.from_spec import policy_from_spec, rollout_policy_from_spec
+from wsfleet.scaling import RebalancePolicy, RolloutPolicy, ScalingPolicy, Window
+from wsfleet.scaling.from_spec import (
+    policy_from_spec,
+    rebalance_policy_from_spec,
+    rollout_policy_from_spec,
+    windows_from_spec,
+)
 from wsfleet.sizing import Costs, Inputs, SizingError, make_plan
 from wsfleet.sizing.from_spec import inputs_from_spec
 
@@ -41,6 +46,7 @@ _WATCHED_ANNOTATIONS = (
     names.PAUSED_ANNOTATION,
     names.PAUSED_SCALE_IN_ANNOTATION,
     names.PAUSED_SCALE_OUT_ANNOTATION,
+    names.REBALANCE_ANNOTATION,
 )
 
 
@@ -65,6 +71,9 @@ class Prepared:
     settings_hash: str
     scaling: ScalingPolicy
     rollout: RolloutPolicy
+    rebalance: RebalancePolicy
+    windows: tuple[Window, ...]
+    """When a rollout may begin."""
     objects: tuple[Object, ...]
     """What is applied, marked: everything but ReplicaSets and the Secret."""
     template: Object
@@ -112,7 +121,13 @@ def prepare(
     if above := requests_above_limits(build):
         return Problem("InvalidSpec", above)
     shape = shape_hash(build)
-    objects = [build_configmap(build), build_service(build), build_pdb(build), build_networkpolicy(build)]
+    evictable = 1 if parsed.spec.disruption.evictions == "Paced" else 0
+    objects = [
+        build_configmap(build),
+        build_service(build),
+        build_pdb(build, evictable),
+        build_networkpolicy(build),
+    ]
     if PODMONITOR in optional:
         objects.append(build_podmonitor(build))
     if PROMETHEUSRULE in optional:
@@ -126,6 +141,10 @@ def prepare(
         settings_hash=settings_hash(settings_file(build.settings)),
         scaling=policy_from_spec(parsed.spec, plan, **pauses_of(parsed.metadata.annotations)),
         rollout=rollout_policy_from_spec(parsed.spec, plan),
+        rebalance=rebalance_policy_from_spec(
+            parsed.spec, plan, parsed.metadata.annotations.get(names.REBALANCE_ANNOTATION, "")
+        ),
+        windows=windows_from_spec(parsed.spec),
         objects=tuple(mark(one) for one in objects),
         template=build_pod_template(build, shape),
         facts=spec_facts(plan, build, shape),

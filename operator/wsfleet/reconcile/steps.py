@@ -6,8 +6,9 @@ world has moved on: the next look decides afresh.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from wsfleet.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
@@ -24,10 +25,13 @@ from wsfleet.scaling import (
     Mark,
     Release,
     Resize,
+    Shed,
     StartDrain,
     Step,
-    closes_per_second,
+    Together,
+    drain_rate,
 )
+from wsfleet.scaling.words import counted
 from wsfleet.scrape import ScrapeError
 from wsfleet.status import rfc3339
 
@@ -57,6 +61,7 @@ class Actor:
             Resize: self._resize,
             Mark: self._mark,
             StartDrain: self._start_drain,
+            Together: self._together,
             Release: self._release,
             DeleteSet: self._delete_set,
         }
@@ -80,6 +85,25 @@ class Actor:
         except (ConflictError, NotFoundError) as exc:
             self._log(f"{change.pod} has moved on: {exc}")
         return True
+
+    async def shed(self, sheds: Sequence[Shed]) -> None:
+        """Tell nodes to let some clients go. One that can't be told is seen in the next round."""
+
+        async def one(shed: Shed) -> None:
+            target = self._seen.targets.get(shed.uid)
+            if target is None:
+                return
+            try:
+                await self._context.admin.shed(
+                    target, self._state.token, shed_id=shed.id, down_to=shed.target, rate=shed.rate
+                )
+            except ScrapeError as exc:
+                self._trouble(f"{shed.pod} could not be told to let clients go: {exc}")
+
+        if sheds:
+            some = "; ".join(f"{one.pod} to {one.target:,} at {one.rate:.3g}/s" for one in sheds[:5])
+            self._log(f"PUT /shed to {counted(len(sheds), 'node')}: {some}")
+            await asyncio.gather(*(one(shed) for shed in sheds))
 
     async def _create_set(self, step: CreateSet) -> bool:
         if step.shape != self._prepared.shape:
@@ -116,12 +140,20 @@ class Actor:
         self._event("Drain", "Draining", f"{step.pod} is drained and then removed: {step.reason}")
         return True
 
+    async def _together(self, step: Together) -> bool:
+        done = await asyncio.gather(*(self.carry_out(one) for one in step.steps))
+        return any(done)
+
     async def _start_drain(self, step: StartDrain) -> bool:
         target = self._seen.targets.get(step.uid)
         if target is None:
             return False
-        total = sum(pod.connections or 0 for pod in self._seen.pods)
-        rate = closes_per_second(total, self._prepared.fleet.spec.reconnects.per_second)
+        rate = drain_rate(
+            step.uid,
+            self._seen.pods,
+            self._prepared.fleet.spec.reconnects.per_second,
+            self._prepared.build.settings.drain_rate,
+        )
         self._log(f"PUT /drain to {step.pod} at {rate:g}/s: {step.reason}")
         try:
             await self._context.admin.drain(target, self._state.token, rate=rate)

@@ -23,6 +23,10 @@ SETTINGS_HASH_ANNOTATION = "wsfleet.io/settings-hash"
 """Patched on running pods: any change of a pod makes its kubelet renew the mounted ConfigMap at once."""
 RESTARTED_AT_ANNOTATION = "wsfleet.io/restartedAt"
 """On a WsFleet: a new value replaces its pods; copied into the pod template."""
+REBALANCE_ANNOTATION = "wsfleet.io/rebalance"
+"""On a WsFleet, with the time of the request: even the nodes out now, once."""
+REPLACE_ANNOTATION = "wsfleet.io/replace"
+"""On a pod, with the time of the request: replace it, as one on a cordoned machine."""
 PAUSED_ANNOTATION = "wsfleet.io/paused"
 PAUSED_SCALE_IN_ANNOTATION = "wsfleet.io/paused-scale-in"
 PAUSED_SCALE_OUT_ANNOTATION = "wsfleet.io/paused-scale-out"
@@ -46,6 +50,8 @@ SETTINGS_KEY = "settings.env"
 TOKEN_DIRECTORY = "/etc/wsnode/token"
 TOKENS_KEY = "tokens"
 CREDENTIALS_DIRECTORY = "/etc/wsnode/nats"
+TLS_DIRECTORY = "/etc/wsnode/tls"
+TLS_CERT_KEY, TLS_KEY_KEY = "tls.crt", "tls.key"  # of a Secret of type kubernetes.io/tls
 
 
 def service_name(fleet: str) -> str:

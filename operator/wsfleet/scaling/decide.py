@@ -19,7 +19,14 @@ from wsfleet.scaling.propose import apply_pauses, floor_of, propose, propose_rep
 from wsfleet.scaling.samples import Snapshot
 from wsfleet.scaling.schedule import minimum_in_force
 from wsfleet.scaling.shrink import cautious_nodes
-from wsfleet.scaling.wishes import Wish, connections_wish, cpu_wish, rejections_wish, remember_cpu_step
+from wsfleet.scaling.wishes import (
+    Wish,
+    connections_wish,
+    cpu_wish,
+    rejections_wish,
+    remember_cpu_step,
+    waiting_wish,
+)
 
 BY_WORD = (Trigger.MIN_REPLICAS, Trigger.MAX_REPLICAS, Trigger.SCHEDULE, Trigger.REPLICAS)
 """Steps that somebody's word asks for, not the load: they say nothing of whether a step was right."""
@@ -77,7 +84,7 @@ def decide(
 
 def _wishes(look: Look, coming: Forecast) -> tuple[Wish, ...]:
     """What each trigger asks for; the connections always say something, the others only when they fire."""
-    fired = (growth_wish(look, coming), cpu_wish(look), rejections_wish(look))
+    fired = (growth_wish(look, coming), waiting_wish(look), cpu_wish(look), rejections_wish(look))
     return (connections_wish(look), *(one for one in fired if one is not None))
 
 

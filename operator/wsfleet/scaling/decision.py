@@ -13,6 +13,7 @@ class Trigger(StrEnum):
     STEADY = "Steady"
     CONNECTIONS = "Connections"
     GROWTH = "Growth"
+    WAITING = "WaitingClients"
     CPU = "Cpu"
     REJECTIONS = "Rejections"
     MIN_REPLICAS = "MinReplicas"

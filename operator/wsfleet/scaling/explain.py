@@ -11,6 +11,7 @@ from wsfleet.scaling.words import counted, number_of_nodes, verb
 _BECAUSE = {
     Trigger.CONNECTIONS: "for its connections",
     Trigger.GROWTH: "for connections that are about to come",
+    Trigger.WAITING: "for clients that full nodes turned away",
     Trigger.CPU: "for CPU",
     Trigger.REJECTIONS: "for clients that were turned away",
     Trigger.MIN_REPLICAS: "up to its minimum",

@@ -14,7 +14,9 @@ from wsfleet.scaling.policy import (
     ScaleDown,
     ScalingPolicy,
 )
+from wsfleet.scaling.rebalance_model import RebalancePolicy
 from wsfleet.scaling.schedule import Schedule
+from wsfleet.scaling.windows import Window
 
 if TYPE_CHECKING:
     from wsfleet.api import Autoscaling, WsFleetSpec
@@ -50,6 +52,24 @@ def rollout_policy_from_spec(spec: WsFleetSpec, plan: Plan) -> RolloutPolicy:
         retire=RetirePolicy(
             delay_seconds=plan.settings.drain_delay, timeout_seconds=plan.settings.drain_timeout
         ),
+    )
+
+
+def rebalance_policy_from_spec(spec: WsFleetSpec, plan: Plan, requested: str = "") -> RebalancePolicy:
+    """How this fleet is evened out; `requested` is the annotation that asks for it once."""
+    return RebalancePolicy(
+        enabled=spec.rebalance.enabled,
+        tolerance=spec.rebalance.tolerance_percent / 100,
+        max_connections=plan.settings.max_connections,
+        requested=requested[:64],
+    )
+
+
+def windows_from_spec(spec: WsFleetSpec) -> tuple[Window, ...]:
+    """When a rollout of this fleet may begin; empty is at any time."""
+    return tuple(
+        Window(cron=one.cron, time_zone=one.time_zone, minutes=one.duration_minutes)
+        for one in spec.rollout.maintenance_windows
     )
 
 

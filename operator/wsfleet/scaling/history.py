@@ -66,6 +66,8 @@ class LastKnown(NamedTuple):
     cpu_time: float
     rejections: int | None
     emptying: bool
+    turned_away: int | None = None
+    """By WS_MAX_CONNECTIONS; `rejections` are those for CPU."""
 
 
 class Event(NamedTuple):
@@ -112,6 +114,7 @@ class History:
     own_closes: tuple[Minute, ...] = ()
     rejecting_since: float | None = None
     rejections: tuple[Event, ...] = ()
+    turned_away: tuple[Event, ...] = ()
     outage_until: float | None = None
     growth: Growth | None = None
     trend: tuple[Sample, ...] = ()

@@ -50,6 +50,7 @@ class Load:
     capacity: int
     missing: int
     new_rejections: int
+    new_turned_away: int
     own_closes: int
     emptying: int
 
@@ -80,7 +81,7 @@ class _Tally:
         self.cpu_sum = self.full_demand = 0.0
         self.cpu_known = self.cpu_nodes = self.full_nodes = 0
         self.nodes = self.ready = self.pending = self.unschedulable = self.capacity = self.missing = 0
-        self.new_rejections = self.own_closes = self.emptying = 0
+        self.new_rejections = self.new_turned_away = self.own_closes = self.emptying = 0
 
     def add(self, node: NodeSample) -> None:
         """Take one node in."""
@@ -128,9 +129,9 @@ class _Tally:
         connections, cpu, rejections = node.connections, node.cpu_percent, node.cpu_rejections
         if emptying and connections is not None and before.connections is not None:
             self.own_closes += max(0, before.connections - connections)
-        if rejections is not None and before.rejections is not None:
-            restarted = rejections < before.rejections
-            self.new_rejections += rejections if restarted else rejections - before.rejections
+        self.new_rejections += _new(rejections, before.rejections)
+        full = node.full_rejections
+        self.new_turned_away += _new(full, before.turned_away)
         return LastKnown(
             before.connections if connections is None else connections,
             before.connections_time if connections is None else seen,
@@ -138,6 +139,7 @@ class _Tally:
             before.cpu_time if cpu is None else seen,
             before.rejections if rejections is None else rejections,
             emptying,
+            before.turned_away if full is None else full,
         )
 
     def _count_pod(self, node: NodeSample, before: LastKnown) -> bool:
@@ -155,6 +157,13 @@ class _Tally:
         starting = not node.ready and node.pod_age_seconds < self.policy.cpu.young_seconds
         self.capacity += node.ready or starting
         return not (starting and never_answered)
+
+
+def _new(count: int | None, before: int | None) -> int:
+    """What a counter counted since the last look; one that fell began anew."""
+    if count is None or before is None:
+        return 0
+    return count if count < before else count - before
 
 
 def measure(policy: ScalingPolicy, snapshot: Snapshot, history: History) -> tuple[Load, dict[str, LastKnown]]:
@@ -182,6 +191,7 @@ def measure(policy: ScalingPolicy, snapshot: Snapshot, history: History) -> tupl
         capacity=tally.capacity,
         missing=tally.missing,
         new_rejections=tally.new_rejections,
+        new_turned_away=tally.new_turned_away,
         own_closes=own_closes,
         emptying=tally.emptying,
     )
@@ -230,7 +240,12 @@ def _with_rejections(policy: ScalingPolicy, load: Load, history: History) -> His
     if load.new_rejections:
         since = time if since is None else since
         events = (*events, Event(time, load.new_rejections))[-REJECTION_EVENTS_KEPT:]
-    return replace(history, rejections=events, rejecting_since=since)
+    away = tuple(
+        one for one in history.turned_away if time - policy.waiting.window_seconds < one.time <= time
+    )
+    if load.new_turned_away:
+        away = (*away, Event(time, load.new_turned_away))[-REJECTION_EVENTS_KEPT:]
+    return replace(history, rejections=events, rejecting_since=since, turned_away=away)
 
 
 def _with_outage(policy: ScalingPolicy, load: Load, history: History) -> History:

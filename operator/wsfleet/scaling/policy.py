@@ -46,6 +46,23 @@ class RejectionsTrigger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WaitingClients:
+    """Clients turned away because nodes are full come again: they count as if they were connected.
+
+    A full fleet's connections say nothing of how many more there are. Full jitter between 1 and 30 s makes
+    one try of a client in 15 s if it waits for long, four of one that has just come.
+    """
+
+    window_seconds: float = 15.0
+    tries: float = 2.0
+    """Tries in the window that are taken for one client."""
+    most_percent: float = 100.0
+    """Waiting clients count up to this share of the connected ones, and so does the rise to come."""
+    rise_seconds: float = 20.0
+    """The rise of the window is taken to go on this long: a look, the start of a node, and its label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GrowthTrigger:
     """Growth ahead of time: connections to come while a node starts count as if they were there."""
 
@@ -130,6 +147,7 @@ class ScalingPolicy:
     connections: ConnectionsTrigger = field(default_factory=ConnectionsTrigger)
     cpu: CpuTrigger = field(default_factory=CpuTrigger)
     rejections: RejectionsTrigger = field(default_factory=RejectionsTrigger)
+    waiting: WaitingClients = field(default_factory=WaitingClients)
     growth: GrowthTrigger = field(default_factory=GrowthTrigger)
     schedules: tuple[Schedule, ...] = ()
     scale_down: ScaleDown = field(default_factory=ScaleDown)
@@ -166,7 +184,10 @@ class RetirePolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutPolicy:
-    """How a change of shape goes through a fleet; one surge pod, one drain at a time."""
+    """How a change of shape goes through a fleet."""
+
+    at_once: int = 1
+    """Nodes that are replaced in one wave: so many new ones, and then so many old ones drained."""
 
     progress_deadline_seconds: float = 600.0
     min_ready_seconds: float = 0.0
@@ -175,6 +196,20 @@ class RolloutPolicy:
     replace_cordoned: bool = True
     """Pods on cordoned machines are replaced too: surge, drain, shrink, so that `kubectl drain` ends."""
     retire: RetirePolicy = field(default_factory=RetirePolicy)
+
+
+WAVE_SECONDS = 60.0
+"""What a wave takes beside its closes: a new node's start, the drain's delay, the old one's end."""
+_MOST_SHARE_AT_ONCE = 0.25
+
+
+def nodes_at_once(nodes: int, connections: int, closes_a_second: float) -> int:
+    """How many nodes a wave replaces, so that the closes and not the waiting take the time.
+
+    As many as the budget empties in `WAVE_SECONDS`; at most a quarter of the fleet, at least one.
+    """
+    emptied = closes_a_second * WAVE_SECONDS * max(nodes, 1) / max(connections, 1)
+    return max(1, int(min(emptied, nodes * _MOST_SHARE_AT_ONCE)))
 
 
 def closes_per_second(total_connections: int, configured: float | None = None) -> float:

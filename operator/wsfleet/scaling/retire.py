@@ -10,11 +10,14 @@ ActivePodsWithRanks). So replicas are lowered only while the chosen pod is alone
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from wsfleet.scaling.policy import RetirePolicy
 from wsfleet.scaling.samples import DrainState, NodeSample
-from wsfleet.scaling.world import Mark, Release, Resize, SetView, StartDrain, Step, Wait, World
+from wsfleet.scaling.world import Mark, Release, Resize, SetView, StartDrain, Step, Together, Wait, World
+
+Why = Callable[[NodeSample], str]
+"""The reason of a pod's going, for people."""
 
 
 def next_retire_step(world: World, victim: NodeSample, policy: RetirePolicy, why: str) -> Step:
@@ -29,7 +32,30 @@ def next_retire_step(world: World, victim: NodeSample, policy: RetirePolicy, why
     if owner is None:
         return Wait(reason=f"{victim.name} has no ReplicaSet any more; Kubernetes removes it")
     waiting = _drain_step(victim, policy, why)
-    return waiting or _shrink(world, owner, victim, policy, why)
+    return waiting or _shrink(world, owner, [victim], policy, why)
+
+
+def next_wave_step(world: World, victims: Sequence[NodeSample], policy: RetirePolicy, why: Why) -> Step:
+    """The next step of taking several marked pods out together, each as `next_retire_step` would.
+
+    They are drained side by side and removed once all are done: one that is only being emptied and one that
+    is empty are alike to the ReplicaSet controller.
+    """
+    if len(victims) == 1:
+        return next_retire_step(world, victims[0], policy, why(victims[0]))
+    found = [_drain_step(pod, policy, why(pod)) for pod in victims]
+    drains = tuple(step for step in found if isinstance(step, StartDrain))
+    if drains:
+        return drains[0] if len(drains) == 1 else Together(steps=drains, reason=drains[0].reason)
+    waits = [step for step in found if step is not None]
+    if waits:
+        return waits[0]
+    shape = min(pod.shape for pod in victims)
+    owner = world.set_of(shape)
+    if owner is None:
+        return Wait(reason=f"{victims[0].name} has no ReplicaSet any more; Kubernetes removes it")
+    of_set = [pod for pod in victims if pod.shape == shape]
+    return _shrink(world, owner, of_set, policy, why(of_set[0]))
 
 
 def release(victim: NodeSample, reason: str) -> Release:
@@ -97,28 +123,32 @@ def _drain_step(victim: NodeSample, policy: RetirePolicy, why: str) -> Step | No
     return None
 
 
-def _shrink(world: World, owner: SetView, victim: NodeSample, policy: RetirePolicy, why: str) -> Step:
-    """Lower the replicas by one, if it is certain that the victim goes."""
+def _shrink(
+    world: World, owner: SetView, victims: Sequence[NodeSample], policy: RetirePolicy, why: str
+) -> Step:
+    """Lower the replicas by the number of victims, if it is certain that they and no others go."""
     leaving = blocking_terminations(world, policy)
     if leaving:
         return Wait(reason=f"{leaving[0].name} is still terminating")
     pods = world.active_of(owner.shape)
     if len(pods) != owner.replicas:
         return Wait(reason=f"{owner.name} has {len(pods)} of {owner.replicas} pods")
-    others = [pod for pod in pods if pod.uid != victim.uid]
-    ahead = [pod for pod in others if rank(pod) <= rank(victim)]
+    last = max(victims, key=rank)
+    uids = {pod.uid for pod in victims}
+    ahead = [pod for pod in pods if pod.uid not in uids and rank(pod) <= rank(last)]
     if ahead:
-        return Wait(reason=f"{ahead[0].name} would be removed in place of {victim.name}; waiting for it")
-    if victim.drain is DrainState.DRAINED and victim.ready and not _timed_out(victim, policy):
-        return Wait(reason=f"{victim.name} is empty; waiting until it counts as not ready")
+        return Wait(reason=f"{ahead[0].name} would be removed in place of {last.name}; waiting for it")
+    for victim in victims:
+        if victim.drain is DrainState.DRAINED and victim.ready and not _timed_out(victim, policy):
+            return Wait(reason=f"{victim.name} is empty; waiting until it counts as not ready")
     return Resize(
         set_name=owner.name,
         shape=owner.shape,
         before=owner.replicas,
-        replicas=owner.replicas - 1,
+        replicas=owner.replicas - len(victims),
         resource_version=owner.resource_version,
         reason=why,
-        victim_uid=victim.uid,
+        victim_uids=tuple(pod.uid for pod in victims),
     )
 
 

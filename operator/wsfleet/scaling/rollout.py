@@ -3,9 +3,10 @@
 One ReplicaSet a shape, and one pure function of what is there. So a spec that is reverted in the middle, an
 operator that stops anywhere and pods that die on the way all lead to the same place, with nothing remembered.
 
-The fleet never asks for more than one pod above its size, and no serving pod is taken while the rest would be
-fewer than that size. Until a shape has had a ready pod, it gets no more than the one surge pod, and growth
-goes to the set that is proven.
+Where the budget of closes allows, several at once (`RolloutPolicy.at_once`): a wave of new pods, then a wave
+of drains. The fleet never asks for more pods above its size than a wave has, and no serving pod is taken
+while the rest would be fewer than that size. Until a shape has had a ready pod, it gets no more than the one
+surge pod, and growth goes to the set that is proven.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from wsfleet.scaling.retire import (
     blocking_terminations,
     is_going,
     next_retire_step,
+    next_wave_step,
     nothing_to_lose,
     release,
     removal_under_way,
@@ -24,7 +26,19 @@ from wsfleet.scaling.samples import NodeSample
 from wsfleet.scaling.scalein import next_scale_in_step
 from wsfleet.scaling.victim import victim_order
 from wsfleet.scaling.words import are_wanted, counted, part_of
-from wsfleet.scaling.world import CreateSet, DeleteSet, Idle, Resize, SetView, Stalled, Step, Wait, World
+from wsfleet.scaling.world import (
+    CreateSet,
+    DeleteSet,
+    Idle,
+    Mark,
+    Resize,
+    SetView,
+    Stalled,
+    Step,
+    Together,
+    Wait,
+    World,
+)
 
 
 def is_rolling(world: World, policy: RolloutPolicy) -> bool:
@@ -57,10 +71,10 @@ def next_rollout_step(world: World, policy: RolloutPolicy) -> Step:
     for pod in marked:
         if not _outdated(world, policy, pod):
             return release(pod, f"{pod.name} has the shape that is wanted")
-    if len(marked) > 1:
-        return release(marked[-1], "one node is replaced at a time")
+    if len(marked) > max(policy.at_once, world.total - world.desired):
+        return release(marked[-1], "fewer nodes are replaced at a time")
     if marked:
-        return _go_on(world, marked[0], policy)
+        return _go_on(world, marked, policy)
     return _grow(world, target) or _replace(world, target, policy)
 
 
@@ -79,14 +93,16 @@ def _steady(world: World, target: SetView | None, policy: RolloutPolicy) -> Step
     return _unready_target(world, target, policy) or Idle()
 
 
-def _go_on(world: World, victim: NodeSample, policy: RolloutPolicy) -> Step:
-    """A pod is being taken out: go on, unless it is needed or another would go in its place."""
-    if world.serving_without(victim.uid) < world.desired and not nothing_to_lose(victim):
-        return release(victim, "another node is not ready, so this one is needed")
-    better = better_victims(world, victim)
-    if better:
-        return release(victim, f"{better[0].name} has no clients to lose and goes first")
-    return next_retire_step(world, victim, policy.retire, _why(world, victim))
+def _go_on(world: World, victims: list[NodeSample], policy: RolloutPolicy) -> Step:
+    """Pods are being taken out: go on, unless one is needed or another would go in its place."""
+    needed = [pod for pod in victims if not nothing_to_lose(pod)]
+    if needed and world.serving_without() < world.desired:
+        return release(needed[-1], "another node is not ready, so this one is needed")
+    for victim in victims:
+        better = [pod for pod in better_victims(world, victim) if not pod.marked]
+        if better:
+            return release(victim, f"{better[0].name} has no clients to lose and goes first")
+    return next_wave_step(world, victims, policy.retire, lambda pod: _why(world, pod))
 
 
 def _grow(world: World, target: SetView | None) -> Step | None:
@@ -106,8 +122,9 @@ def _grow(world: World, target: SetView | None) -> Step | None:
 
 def _replace(world: World, target: SetView | None, policy: RolloutPolicy) -> Step:
     """Surge, wait, retire; or make room first where others stand where the surge should."""
-    if world.total > world.desired + (1 if target is not None and target.replicas else 0):
-        return _retire_one(world, policy)
+    surge = _surge(world, policy)
+    if world.total > world.desired + (surge if target is not None and target.replicas else 0):
+        return _retire_some(world, policy)
     if target is None:
         replicas = min(1, world.desired)
         return CreateSet(shape=world.target_shape, replicas=replicas, reason="the shape of the nodes changed")
@@ -119,25 +136,41 @@ def _replace(world: World, target: SetView | None, policy: RolloutPolicy) -> Ste
     waiting = _unready_target(world, target, policy)
     if waiting is not None:
         return waiting
-    if over:
-        return _retire_one(world, policy)
+    more = world.desired + surge - world.total
+    if over and (more <= 0 or blocking_terminations(world, policy.retire)):
+        return _retire_some(world, policy)
     leaving = blocking_terminations(world, policy.retire)
     if leaving:
         return Wait(reason=f"{leaving[0].name} is still terminating")
-    return _resize(target, target.replicas + 1, "one new node before an old one goes")
+    reason = "one new node before an old one goes" if more == 1 else f"{more} new nodes before old ones go"
+    return _resize(target, target.replicas + more, reason)
 
 
-def _retire_one(world: World, policy: RolloutPolicy) -> Step:
-    """Take out the old pod whose going costs least, if the rest is enough without it."""
+def _surge(world: World, policy: RolloutPolicy) -> int:
+    """Pods above the fleet's size: one until the shape is proven, then a wave, and no more than are to go."""
+    if not _proven(world, policy.min_ready_seconds):
+        return 1
+    old = sum(1 for pod in world.active if _outdated(world, policy, pod))
+    return max(1, min(policy.at_once, old))
+
+
+def _retire_some(world: World, policy: RolloutPolicy) -> Step:
+    """Take out the old pods whose going costs least, while the rest is enough without them."""
     candidates = _candidates(world, policy)
     if not candidates:
         return Wait(reason="waiting for old pods to be removed")
-    victim = candidates[0]
-    if world.serving_without(victim.uid) < world.desired and not nothing_to_lose(victim):
+    wave: list[NodeSample] = []
+    for pod in candidates[: max(1, min(policy.at_once, world.total - world.desired))]:
+        rest = world.serving_without(pod.uid, *(one.uid for one in wave))
+        if rest < world.desired and not nothing_to_lose(pod):
+            break
+        wave.append(pod)
+    if not wave:
         ready = world.serving_without()
         there = part_of(ready, world.desired, "node", "is ready", "are ready")
         return Wait(reason=f"{there}; no old one goes until all are")
-    return next_retire_step(world, victim, policy.retire, _why(world, victim))
+    marks = tuple(Mark(uid=pod.uid, pod=pod.name, reason=_why(world, pod)) for pod in wave)
+    return marks[0] if len(marks) == 1 else Together(steps=marks, reason=marks[0].reason)
 
 
 def _candidates(world: World, policy: RolloutPolicy) -> list[NodeSample]:
@@ -173,7 +206,8 @@ def _unready_for(pod: NodeSample) -> float:
 
 def _outdated(world: World, policy: RolloutPolicy, pod: NodeSample) -> bool:
     """The pod is to be replaced."""
-    return pod.shape != world.target_shape or (pod.cordoned and policy.replace_cordoned)
+    leaves = pod.to_replace or (pod.cordoned and policy.replace_cordoned)
+    return leaves or pod.shape != world.target_shape
 
 
 def _is_proof(pod: NodeSample, min_ready_seconds: float) -> bool:
@@ -218,4 +252,6 @@ def _resize(one: SetView, replicas: int, reason: str) -> Resize:
 def _why(world: World, victim: NodeSample) -> str:
     if victim.shape != world.target_shape:
         return f"{victim.name} has an earlier shape"
+    if victim.to_replace:
+        return f"another pod was asked for in place of {victim.name}"
     return f"{victim.name} is on a machine that is being emptied"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 CPU_REASON = "cpu"
+FULL_REASON = "connections"
 
 
 class Phase(StrEnum):
@@ -61,6 +62,7 @@ class NodeSample:
     the second, if not given, is the pod's age. `sample_age_seconds` None: this pod never answered. `serving`
     is the label that the Service selects. `marked_seconds`: how long the pod has carried the mark of a drain
     victim (annotation and pod-deletion-cost), None without a mark. `drain` None: not known.
+    `to_replace`: a user asked for another pod in its place.
     """
 
     uid: str
@@ -75,6 +77,7 @@ class NodeSample:
     serving: bool = True
     drain: DrainState | None = None
     cordoned: bool = False
+    to_replace: bool = False
     shedding: bool = False
     marked_seconds: float | None = None
     terminating_seconds: float | None = None
@@ -125,6 +128,11 @@ class NodeSample:
     def cpu_rejections(self) -> int | None:
         """Clients turned away for CPU since the node started; None when it doesn't say."""
         return count(self.rejections.get(CPU_REASON))
+
+    @property
+    def full_rejections(self) -> int | None:
+        """Clients turned away by WS_MAX_CONNECTIONS since the node started; None when it doesn't say."""
+        return count(self.rejections.get(FULL_REASON))
 
     def has_figures(self, fresh_seconds: float) -> bool:
         """Whether the connection and CPU figures are there and not older than `fresh_seconds`."""

@@ -49,19 +49,28 @@ class _Limits:
 
 
 def steer(
-    nodes: Iterable[NodeSample], max_connections: int, tolerance: float = 0.10, takeover: bool = False
+    nodes: Iterable[NodeSample],
+    max_connections: int,
+    tolerance: float = 0.10,
+    takeover: bool = False,
+    receivers: frozenset[str] | None = None,
 ) -> tuple[LabelChange, ...]:
     """The serving labels that should change; none where all stand as they should.
 
     Off: victims, nodes that drain or shed; and while others have room, nodes above the mean by `tolerance` (a
     share) or above 90 % full, the fullest first and at most half of them. Given back at half the tolerance
     and 85 %. A fleet of one gets its label back. `takeover` True (a new operator): all are given back but
-    those that are being emptied.
+    those that are being emptied. `receivers`, where given, take all new clients: a rebalance has chosen them.
     """
     present = [node for node in nodes if not node.terminating]
     emptied = {node.uid for node in present if node.marked or node.draining or node.shedding}
     choosable = [node for node in present if node.ready and node.uid not in emptied]
-    off = set() if takeover else _too_full(choosable, max_connections, tolerance)
+    if takeover:
+        off = set()
+    elif receivers is not None and any(node.uid in receivers for node in choosable):
+        off = {node.uid for node in choosable if node.uid not in receivers and _may_go_off(node)}
+    else:
+        off = _too_full(choosable, max_connections, tolerance)
     changes = []
     for node in present:
         serving = node.uid not in emptied and node.uid not in off
@@ -90,6 +99,11 @@ def _too_full(choosable: list[NodeSample], max_connections: int, tolerance: floa
     # Those without the label first among equals: a label that comes and goes moves nobody and costs writes.
     wanting.sort(key=lambda node: (-(node.connections or 0), node.serving, node.uid))
     return {node.uid for node in wanting[: len(choosable) // 2]}
+
+
+def _may_go_off(node: NodeSample) -> bool:
+    """A node without figures keeps what it has."""
+    return node.connections is not None or not node.serving
 
 
 def _reason(node: NodeSample, emptied: bool, serving: bool) -> str:

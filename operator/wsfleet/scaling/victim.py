@@ -11,8 +11,8 @@ def victim_order(pod: NodeSample, replaced: bool) -> tuple[bool, bool, bool, boo
     """The sort key of `choose_victim`; the first of the order goes.
 
     Being replaced anyway, not ready (one that no machine takes before one that is only starting), on a
-    cordoned machine, fewest connections (missing counts as full), youngest, and last the uid, so that two
-    looks at the same fleet choose the same pod.
+    cordoned machine or to be replaced on request, fewest connections (missing counts as full), youngest, and
+    last the uid, so that two looks at the same fleet choose the same pod.
     """
     connections = float("inf") if pod.connections is None else float(pod.connections)
     return (
@@ -20,7 +20,7 @@ def victim_order(pod: NodeSample, replaced: bool) -> tuple[bool, bool, bool, boo
         pod.ready,
         not pod.unschedulable,
         not pod.pending,
-        not pod.cordoned,
+        not (pod.cordoned or pod.to_replace),
         connections,
         pod.pod_age_seconds,
         pod.uid,

@@ -63,9 +63,9 @@ class World:
         """The pods that the ReplicaSet of this shape counts."""
         return tuple(pod for pod in self.active if pod.shape == shape)
 
-    def serving_without(self, uid: str | None = None) -> int:
-        """Nodes that can serve, leaving one out."""
-        return sum(1 for pod in self.active if pod.uid != uid and pod.can_serve)
+    def serving_without(self, *uids: str) -> int:
+        """Nodes that can serve, leaving some out."""
+        return sum(1 for pod in self.active if pod.uid not in uids and pod.can_serve)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class CreateSet:
 class Resize:
     """Write `spec.replicas` of one ReplicaSet by its scale subresource, if its resourceVersion is still this.
 
-    `victim` names the pod that is to go by it; the next look at the world checks that it went.
+    `victim_uids` names the pods that are to go by it; the next look at the world checks that they went.
     """
 
     set_name: str
@@ -90,7 +90,7 @@ class Resize:
     replicas: int
     resource_version: str
     reason: str
-    victim_uid: str | None = None
+    victim_uids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,4 +155,12 @@ class Idle:
     reason: str = "all nodes have the fleet's shape and number"
 
 
-Step = CreateSet | Resize | Mark | StartDrain | Release | DeleteSet | Wait | Stalled | Idle
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Together:
+    """Several pods marked, or several told to drain, in one look: a wave of a rollout."""
+
+    steps: tuple[Mark, ...] | tuple[StartDrain, ...]
+    reason: str
+
+
+Step = CreateSet | Resize | Mark | StartDrain | Together | Release | DeleteSet | Wait | Stalled | Idle

@@ -213,3 +213,31 @@ def test_an_idle_fleet_causes_at_most_one_write_a_minute(lab: Client, namespace:
     time.sleep(58)
     assert operator.metric("wsfleet_api_writes") - writes <= 1
     assert operator.metric("wsfleet_reconcile_seconds_count") - looks > 30
+
+
+def test_paced_evictions_are_the_budgets_affair(lab: Client, namespace: str, start: Start) -> None:
+    start()
+    lab.apply(wsfleet("odin", replicas=0), namespace=namespace)
+    settled(lab, namespace)
+
+    def allowed() -> int:
+        budget = lab.kubectl_json("get", "pdb", "odin", "--namespace", namespace)
+        return int(budget["spec"]["maxUnavailable"])
+
+    assert allowed() == 0
+    lab.apply(wsfleet("odin", replicas=0, disruption={"evictions": "Paced"}), namespace=namespace)
+    lab.wait("the budget", lambda: allowed() == 1)
+
+
+def test_the_schema_bounds_windows_and_the_operator_names_what_it_alone_can_see(
+    lab: Client, namespace: str, start: Start
+) -> None:
+    start()
+    bad = {"maintenanceWindows": [{"cron": "61 1 * * *"}]}
+    lab.apply(wsfleet("odin", replicas=0, rollout=bad), namespace=namespace)
+    status = wait_condition(lab, "odin", namespace, "Degraded")
+    assert condition(status, "Degraded")["reason"] == "InvalidSpec"
+    assert "spec.rollout.maintenanceWindows[0].cron" in condition(status, "Degraded")["message"]
+    good = {"maintenanceWindows": [{"cron": "0 1 * * 6", "timeZone": "Europe/Berlin"}]}
+    lab.apply(wsfleet("odin", replicas=0, rollout=good), namespace=namespace)
+    wait_condition(lab, "odin", namespace, "Degraded", "False")

@@ -237,8 +237,6 @@ def test_a_password_in_the_nats_url_is_refused() -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        {"rebalance": {"enabled": True}},
-        {"disruption": {"evictions": "Paced"}},
         {"rollout": {"strategy": "InPlace"}},
     ],
 )

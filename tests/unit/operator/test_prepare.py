@@ -118,3 +118,31 @@ def test_who_else_may_reach_the_admin_port_is_the_installers_choice() -> None:
     assert isinstance(found, Prepared)
     policy = next(one for one in found.objects if one["kind"] == "NetworkPolicy")
     assert policy["spec"]["ingress"][1]["from"][1:] == [peer]
+
+
+def test_evictions_are_refused_or_paced_and_the_rebalance_request_counts() -> None:
+    def budget(found: Prepared) -> Any:
+        return next(one for one in found.objects if one["kind"] == "PodDisruptionBudget")["spec"]
+
+    assert budget(prepared())["maxUnavailable"] == 0
+    assert budget(prepared(disruption={"evictions": "Paced"}))["maxUnavailable"] == 1
+    document = fleet_document(rebalance={"enabled": False, "tolerancePercent": 20})
+    document["metadata"]["annotations"] = {"wsfleet.io/rebalance": "2026-01-01T00:00:00Z"}
+    found = prepare(document, IMAGE, "", frozenset())
+    assert isinstance(found, Prepared)
+    assert (found.rebalance.enabled, found.rebalance.tolerance) == (False, 0.2)
+    assert found.rebalance.requested == "2026-01-01T00:00:00Z"
+    plain = fleet_document(rebalance={"enabled": False, "tolerancePercent": 20})
+    assert fingerprint(document, IMAGE) != fingerprint(plain, IMAGE)
+
+
+def test_a_window_that_is_none_is_a_problem_with_its_field() -> None:
+    for window, field in (
+        ({"cron": "61 * * * *"}, "cron"),
+        ({"cron": "0 1 * * *", "timeZone": "Mars"}, "timeZone"),
+    ):
+        found = prepare(fleet_document(rollout={"maintenanceWindows": [window]}), IMAGE, "", frozenset())
+        assert isinstance(found, Problem)
+        assert f"rollout.maintenanceWindows[0].{field}" in found.message
+    good = [{"cron": "0 1 * * *", "timeZone": "Europe/Berlin", "durationMinutes": 90}]
+    assert prepared(rollout={"maintenanceWindows": good}).windows[0].minutes == 90

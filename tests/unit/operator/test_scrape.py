@@ -168,3 +168,11 @@ def test_any_json_gives_figures_that_are_finite_or_none(answer: Any) -> None:
     figures = parse_status(answer, 1.0)
     for value in (figures.connections, figures.max_connections, figures.cpu_percent):
         assert value is None or value >= 0
+
+
+async def test_a_shed_carries_its_id_target_rate_token_and_term(node: Node, admin: NodeAdmin) -> None:
+    await admin.shed(target(), "secret", shed_id="rebalance-1-7", down_to=4400, rate=12.5)
+    method, path, headers, body = node.heard[-1]
+    assert (method, path) == ("PUT", "/shed")
+    assert body == {"id": "rebalance-1-7", "target": 4400, "rate": 12.5}
+    assert (headers["X-Wsfleet-Token"], headers["X-Wsfleet-Term"]) == ("secret", "4")

@@ -21,6 +21,7 @@ from wsfleet.scaling import (
     SetView,
     StartDrain,
     Step,
+    Together,
     World,
 )
 
@@ -40,6 +41,7 @@ class Pod:
     terminating_at: float | None = None
     answers: bool = True
     unready_at: float | None = None
+    to_replace: bool = False
 
     def sample(self, now: float, cordoned: frozenset[str]) -> NodeSample:
         pending = now - self.born < TICK_SECONDS
@@ -61,6 +63,7 @@ class Pod:
             serving=self.marked_at is None,
             drain=self.drain if self.answers else None,
             cordoned=self.machine in cordoned,
+            to_replace=self.to_replace,
             marked_seconds=None if self.marked_at is None else now - self.marked_at,
             terminating_seconds=None if self.terminating_at is None else now - self.terminating_at,
             connections=self.connections if self.answers else None,
@@ -160,6 +163,9 @@ class Cluster:
             del self.sets[step.shape]
         elif isinstance(step, Mark | StartDrain | Release):
             self._to_pod(step)
+        elif isinstance(step, Together):
+            for part in step.steps:
+                self._to_pod(part)
         return True
 
     def _to_pod(self, step: Mark | StartDrain | Release) -> None:

@@ -18,7 +18,9 @@ from wsfleet.scaling import (
     Stalled,
     StartDrain,
     Step,
+    Together,
     Wait,
+    World,
     is_rolling,
     next_fleet_step,
     next_rollout_step,
@@ -258,23 +260,38 @@ Happening = tuple[str, int]
 
 HAPPENINGS = st.lists(
     st.tuples(
-        st.sampled_from(["", "", "", "", "shape", "kill", "size", "silent", "lag"]),
+        st.sampled_from(["", "", "", "", "shape", "kill", "size", "silent", "lag", "stale", "replace"]),
         st.integers(min_value=0, max_value=11),
     ),
     max_size=60,
 )
 
 
-def checked_step(cluster: Cluster) -> None:
-    """One look and what it does; no serving node that is needed is taken, no second surge asked for."""
-    step = next_fleet_step(cluster.world(), POLICY)
+def late_world(cluster: Cluster, before: World) -> World:
+    """The world with what the nodes and the kubelet said a tick ago; what we wrote ourselves is known."""
+    old = {pod.uid: pod for pod in before.pods}
+    world = cluster.world()
+    pods = (
+        replace(pod, ready=then.ready, connections=then.connections, drain=then.drain)
+        if (then := old.get(pod.uid)) is not None
+        else pod
+        for pod in world.pods
+    )
+    return replace(world, pods=tuple(pods))
+
+
+def checked_step(cluster: Cluster, at_once: int = 1) -> None:
+    """One look and what it does; no serving node that is needed is taken, no more surge asked for."""
+    step = next_fleet_step(cluster.world(), replace(POLICY, at_once=at_once))
     total = cluster.total
-    if isinstance(step, Mark | StartDrain):
-        pod = next(one for one in cluster.active() if one.uid == step.uid)
-        others = cluster.serving - (pod.ready and pod.marked_at is None)
-        assert others >= cluster.desired or not pod.ready, step
+    parts = step.steps if isinstance(step, Together) else (step,)
+    uids = {part.uid for part in parts if isinstance(part, Mark | StartDrain)}
+    taken = [pod for pod in cluster.active() if pod.uid in uids and pod.ready]
+    others = cluster.serving - sum(pod.marked_at is None for pod in taken)
+    assert others >= cluster.desired or not taken, step
+    proven = any(pod.ready for pod in cluster.active(cluster.target))
     cluster.apply(step)
-    assert cluster.total <= max(total, cluster.desired + 1), step
+    assert cluster.total <= max(total, cluster.desired + (at_once if proven else 1)), step
 
 
 def happen(cluster: Cluster, what: str, number: int) -> bool:
@@ -288,25 +305,32 @@ def happen(cluster: Cluster, what: str, number: int) -> bool:
     elif what == "silent" and cluster.active():
         pod = cluster.active()[number % len(cluster.active())]
         pod.answers = not pod.answers
+    elif what == "replace" and cluster.active():
+        cluster.active()[number % len(cluster.active())].to_replace = True
     return what == "lag"
 
 
 @settings(max_examples=800, deadline=None)
-@given(happenings=HAPPENINGS, nodes=st.integers(min_value=1, max_value=5))
+@given(happenings=HAPPENINGS, nodes=st.integers(min_value=1, max_value=5), at_once=st.integers(1, 4))
 def test_whatever_happens_the_fleet_converges_and_only_chosen_pods_are_removed(
-    happenings: list[Happening], nodes: int
+    happenings: list[Happening], nodes: int, at_once: int
 ) -> None:
     cluster = Cluster.running("a", nodes=nodes)
     cluster.bad = frozenset("x")
+    before = cluster.world()
     for what, number in happenings:
         late = happen(cluster, what, number)
-        checked_step(cluster)
+        if what == "stale":
+            cluster.apply(next_fleet_step(late_world(cluster, before), replace(POLICY, at_once=at_once)))
+        else:
+            checked_step(cluster, at_once)
+        before = cluster.world()
         cluster.tick(sync=not late)
         assert all(pod.marked_at is not None for pod in cluster.removed)
     cluster.target = "c"
     cluster.desired = max(1, cluster.desired)
     for _ in range(1500):
-        checked_step(cluster)
+        checked_step(cluster, at_once)
         cluster.tick()
         if converged(cluster):
             break
@@ -331,3 +355,41 @@ def test_while_no_pod_dies_no_flip_of_the_spec_costs_capacity(
             cluster.tick()
             assert cluster.serving >= nodes
     assert converged(cluster)
+
+
+def test_a_pod_is_replaced_on_request_and_no_other_and_a_fleet_of_one_serves_throughout() -> None:
+    for nodes in (1, 3):
+        cluster = Cluster.running("a", nodes=nodes)
+        asked = cluster.pods[nodes - 1]
+        asked.to_replace = True
+        for _ in range(60):
+            cluster.apply(next_fleet_step(cluster.world(), POLICY))
+            cluster.tick()
+            assert cluster.serving >= nodes
+        assert cluster.removed == [asked]
+        assert converged(cluster)
+
+
+def test_a_large_fleet_is_replaced_in_waves_and_never_serves_with_fewer() -> None:
+    cluster = Cluster.running("a", nodes=20)
+    cluster.target = "b"
+    ticks, most = 0, 0
+    while not converged(cluster):
+        checked_step(cluster, at_once=5)
+        cluster.tick()
+        ticks, most = ticks + 1, max(most, cluster.total)
+        assert cluster.serving >= 20
+        assert ticks < 120
+    assert most == 25
+    assert all(pod.shape == "a" for pod in cluster.removed)
+    assert len(cluster.removed) == 20
+
+
+def test_a_bad_shape_costs_one_surge_pod_also_where_waves_are_allowed() -> None:
+    cluster = Cluster.running("a", nodes=20)
+    cluster.target, cluster.bad = "b", frozenset("b")
+    for _ in range(200):
+        checked_step(cluster, at_once=5)
+        cluster.tick()
+    assert len(cluster.active("b")) == 1
+    assert cluster.removed == []

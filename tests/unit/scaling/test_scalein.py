@@ -69,7 +69,7 @@ def test_the_order_is_mark_drain_wait_shrink_and_the_chosen_pod_goes() -> None:
     steps = run(cluster, 20)
     assert [type(step) for step in steps] == [Mark, StartDrain, Resize]
     assert isinstance(steps[2], Resize)
-    assert (steps[2].before, steps[2].replicas, steps[2].victim_uid) == (3, 2, "0002")
+    assert (steps[2].before, steps[2].replicas, steps[2].victim_uids) == (3, 2, ("0002",))
     assert [pod.uid for pod in cluster.removed] == ["0002"]
     assert cluster.removed[0].connections == 0
 

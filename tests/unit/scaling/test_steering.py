@@ -96,3 +96,11 @@ def test_at_least_half_of_the_ready_nodes_take_clients_and_steering_twice_change
     assert sum(after[one.uid] for one in ready) * 2 >= len(ready)
     steered = [node(one.uid, one.connections, after[one.uid], ready=one.ready) for one in nodes]
     assert changes(*steered) == {}
+
+
+def test_the_receivers_that_a_rebalance_chose_take_all_new_clients() -> None:
+    nodes = [node("a", 8000), node("b", 7000), node("c", 100, serving=False), node("unknown", None)]
+    found = steer(nodes, 10_000, receivers=frozenset({"c"}))
+    assert {one.uid: one.serving for one in found} == {"a": False, "b": False, "c": True}
+    without = {one.uid: one.serving for one in steer(nodes, 10_000)}
+    assert {one.uid: one.serving for one in steer(nodes, 10_000, receivers=frozenset({"gone"}))} == without

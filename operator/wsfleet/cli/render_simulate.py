@@ -1,0 +1,67 @@
+"""Comparisons of `wsfleet simulate` as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from wsfleet.simulate.run import Comparison, Run
+
+_WIDE = 120
+
+
+def render_comparisons(comparisons: Sequence[Comparison], seed: int) -> None:
+    """One table: a row for each scenario and way of running the fleet, the oracle's row below them."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDE)
+    table = Table(title=f"Simulated fleets, seed {seed}", title_justify="left")
+    table.add_column("scenario")
+    table.add_column("run by")
+    for name in (
+        "turned away",
+        "closed",
+        "closes/s",
+        "most nodes",
+        "node-hours",
+        "to oracle",
+        "USD",
+        "spread",
+        "turns/h",
+    ):
+        table.add_column(name, justify="right")
+    for one in comparisons:
+        hours = one.oracle_node_hours
+        table.add_row(one.scenario.name, "wsfleet", *_figures(one.operator, hours))
+        if one.hpa is not None:
+            table.add_row("", "HPA", *_figures(one.hpa, hours))
+        most = max((nodes for _, nodes in one.oracle), default=0)
+        table.add_row(
+            "", "oracle", "", "", "", f"{most:,}", f"{hours:,.1f}", "1.00", f"{one.oracle_usd:,.2f}", "", ""
+        )
+        table.add_section()
+    console.print(table)
+    console.print(
+        "turned away: tries that a node refused; closes/s: highest of any minute; spread: the fullest node "
+        "above the mean, at the worst tenth of the time; turns/h: changes of direction in the worst hour",
+        style="dim",
+    )
+
+
+def _figures(run: Run, oracle_hours: float) -> tuple[str, ...]:
+    ratio = f"{run.node_hours / oracle_hours:.2f}" if oracle_hours else "-"
+    return (
+        f"{run.totals.rejected:,}",
+        f"{run.totals.closed:,}",
+        f"{run.most_returns:,}",
+        f"{run.most_nodes:,}",
+        f"{run.node_hours:,.1f}",
+        ratio,
+        f"{run.usd:,.2f}",
+        f"{run.spread_percent:.0f} %",
+        f"{run.turns_an_hour}",
+    )

@@ -1,0 +1,77 @@
+"""How fast, and whether now: which shape a look goes for, how many nodes at once, and what is shed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from wsfleet.kube.reflector import Key
+from wsfleet.reconcile.context import Context
+from wsfleet.reconcile.observe import Observed
+from wsfleet.reconcile.prepare import Prepared
+from wsfleet.scaling import (
+    Idle,
+    Rebalance,
+    RebalanceMemory,
+    RolloutPolicy,
+    Stalled,
+    Step,
+    Wait,
+    World,
+    closed_until,
+    closes_per_second,
+    is_rolling,
+    nodes_at_once,
+    rebalance,
+    shape_to_keep,
+)
+from wsfleet.scaling.words import verb
+
+
+def budget_of(prepared: Prepared, seen: Observed) -> float:
+    """Closes a second that the fleet may have, all causes together."""
+    total = sum(pod.connections or 0 for pod in seen.pods)
+    return closes_per_second(total, prepared.fleet.spec.reconnects.per_second)
+
+
+def pace(prepared: Prepared, seen: Observed, desired: int) -> RolloutPolicy:
+    """How a rollout goes now: as many nodes at once as the budget of closes empties."""
+    total = sum(pod.connections or 0 for pod in seen.pods)
+    return replace(prepared.rollout, at_once=nodes_at_once(desired, total, budget_of(prepared, seen)))
+
+
+def shape_now(context: Context, key: Key, prepared: Prepared, seen: Observed) -> tuple[str, str]:
+    """The shape to go for: the present one while a rollout has to wait, with the reason for that."""
+    kept = shape_to_keep(seen.sets, seen.pods, prepared.shape)
+    if kept is None:
+        return prepared.shape, ""
+    closed = closed_until(prepared.windows, seen.now)
+    if closed:
+        return kept, f"a new shape of the nodes waits: {closed}"
+    others = len(context.rolling - {key})
+    if others >= context.options.rollouts_at_once:
+        fleets = f"{others} other {verb(others, 'fleet is', 'fleets are')}"
+        return kept, f"a new shape of the nodes waits: {fleets} being rolled"
+    return prepared.shape, ""
+
+
+def count_rollout(context: Context, key: Key, prepared: Prepared, world: World, step: Step) -> None:
+    """Note whether this fleet is one of those that roll; one that stands still gives its turn away."""
+    others = any(one.replicas for one in world.sets if one.shape != world.target_shape)
+    if others and world.target_shape == prepared.shape and not isinstance(step, Stalled):
+        context.rolling.add(key)
+    else:
+        context.rolling.discard(key)
+
+
+def even_out(
+    prepared: Prepared, seen: Observed, memory: RebalanceMemory, world: World, step: Step
+) -> tuple[Rebalance, RebalanceMemory]:
+    """What a rebalance asks for now; nothing while pods are replaced, added or taken away."""
+    policy, busy = prepared.rebalance, ""
+    if is_rolling(world, prepared.rollout):
+        busy = "pods are being replaced"
+    elif not isinstance(step, Idle | Wait) or world.total != world.desired:
+        busy = "the fleet is being resized"
+    elif prepared.scaling.paused and policy.requested in ("", memory.done):
+        busy = "the fleet is paused"
+    return rebalance(policy, seen.pods, memory, seen.now, budget_of(prepared, seen), busy)

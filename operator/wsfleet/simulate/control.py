@@ -1,0 +1,244 @@
+"""Who runs the fleet: the operator's own functions on the simulated cluster, or an HPA with a Deployment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from wsfleet.scaling import (
+    CreateSet,
+    Decision,
+    DeleteSet,
+    History,
+    Idle,
+    Mark,
+    NodeSample,
+    Phase,
+    RebalanceMemory,
+    Release,
+    Resize,
+    Snapshot,
+    StartDrain,
+    Step,
+    Together,
+    Wait,
+    World,
+    closes_per_second,
+    decide,
+    drain_rate,
+    is_rolling,
+    next_fleet_step,
+    nodes_at_once,
+    rebalance,
+    steer,
+)
+from wsfleet.simulate.fleet import Fleet
+from wsfleet.simulate.pods import Pod, ReplicaSet
+
+_AGAIN_SECONDS = 1.0
+_FORGET_SECONDS = 300.0
+"""As the operator does: a figure older than this is none."""
+EPOCH = 1_800_000_000.0
+"""The simulation's time 0 in epoch seconds."""
+
+
+class Control(Protocol):
+    """What is called after each step of time."""
+
+    def act(self, fleet: Fleet) -> None:
+        """Look at the fleet and change it."""
+
+    def new_shape(self, fleet: Fleet, shape: str) -> None:
+        """The pods' template has changed."""
+
+    def silence(self, share: float) -> None:
+        """From now on this share of the nodes gives no figures; 0: all do again."""
+
+    @property
+    def desired(self) -> int:
+        """The size decided on."""
+
+
+class _Figures:
+    """The last figures of a node that were seen."""
+
+    __slots__ = ("connections", "cpu", "full", "paused", "rejections", "taken")
+
+    def __init__(
+        self, taken: float, connections: int, cpu: float, rejections: int, full: int, paused: bool
+    ) -> None:
+        self.taken = taken
+        self.connections = connections
+        self.cpu = cpu
+        self.rejections = rejections
+        self.full = full
+        self.paused = paused
+
+
+class Scraper:
+    """Figures with their delay, their noise and their gaps."""
+
+    def __init__(self, seed: int) -> None:
+        import numpy as np
+
+        self._rng = np.random.default_rng(seed)
+        self.seen: dict[str, _Figures] = {}
+        self.share_silent = 0.0
+
+    def scrape(self, fleet: Fleet) -> None:
+        """Ask every running node."""
+        watching = fleet.setup.watching
+        number = len(fleet.pods)
+        noise = 1 + watching.cpu_noise * self._rng.standard_normal(number)
+        lost = self._rng.random(number) < watching.missing_share
+        cpu = (fleet.cpu * noise).clip(0, 100).tolist()
+        connections, rejections = fleet.connections.tolist(), fleet.cpu_rejections.tolist()
+        full, paused = fleet.full_rejections.tolist(), fleet.paused.tolist()
+        taken = fleet.now
+        alive: dict[str, _Figures] = {}
+        for pod in fleet.pods:
+            slot = pod.slot
+            silent = lost[slot] or (pod.number % 100) < self.share_silent * 100
+            if pod.running and pod.lost_at is None and not silent:
+                alive[pod.uid] = _Figures(
+                    taken, connections[slot], cpu[slot], rejections[slot], full[slot], paused[slot]
+                )
+            elif pod.uid in self.seen and taken - self.seen[pod.uid].taken <= _FORGET_SECONDS:
+                alive[pod.uid] = self.seen[pod.uid]
+        self.seen = alive
+
+
+class OperatorControl:
+    """The operator: decide, steer and next_fleet_step as they are, every few seconds."""
+
+    def __init__(self, shape: str, nodes: int, seed: int) -> None:
+        self._shape = shape
+        self._scraper = Scraper(seed)
+        self.history = History(desired=nodes)
+        self.decisions: list[Decision] = []
+        self._next = 0.0
+        self._next_scrape = 0.0
+        self._first = True
+        self._rebalance = RebalanceMemory()
+
+    @property
+    def desired(self) -> int:
+        return self.history.desired or 0
+
+    def new_shape(self, fleet: Fleet, shape: str) -> None:
+        self._shape = shape
+
+    def silence(self, share: float) -> None:
+        self._scraper.share_silent = share
+
+    def act(self, fleet: Fleet) -> None:
+        if fleet.now < self._next:
+            return
+        watching = fleet.setup.watching
+        if fleet.now >= self._next_scrape:
+            self._scraper.scrape(fleet)
+            self._next_scrape = fleet.now + watching.scrape_seconds
+        acted = self._look(fleet)
+        self._next = fleet.now + _AGAIN_SECONDS if acted else self._next_scrape
+
+    def _look(self, fleet: Fleet) -> bool:
+        now = EPOCH + fleet.now
+        samples = tuple(self._sample(fleet, pod) for pod in fleet.pods)
+        world = World.of([one.view() for one in fleet.sets], samples, self._shape, self.desired)
+        rolling = is_rolling(world, fleet.setup.rollout)
+        snapshot = Snapshot.of(now, samples, replicas=world.total, rolling=rolling)
+        decision, self.history = decide(fleet.setup.policy, snapshot, self.history, now)
+        if decision.changes:
+            self.decisions.append(decision)
+        total = sum(one.connections or 0 for one in samples)
+        budget = closes_per_second(total, fleet.setup.closes_per_second)
+        paced = replace(fleet.setup.rollout, at_once=nodes_at_once(decision.desired, total, budget))
+        step = next_fleet_step(replace(world, desired=decision.desired), paced)
+        by_uid = {pod.uid: pod for pod in fleet.pods}
+        steps: tuple[Step, ...] = step.steps if isinstance(step, Together) else (step,)
+        done = [self._carry_out(fleet, by_uid, samples, one) for one in steps]
+        acted = any(done)
+        decided = {getattr(one, "uid", None) for one in steps}
+        busy = ""
+        if rolling:
+            busy = "pods are being replaced"
+        elif not isinstance(step, Idle | Wait) or world.total != decision.desired:
+            busy = "the fleet is being resized"
+        receivers = self._balance(fleet, samples, by_uid, budget, busy)
+        most, tolerance = fleet.setup.policy.max_connections, fleet.setup.rebalance.tolerance
+        for change in steer(samples, most, tolerance, takeover=self._first, receivers=receivers):
+            if change.uid not in decided:
+                by_uid[change.uid].serving = change.serving
+                fleet.changed = True
+        self._first = False
+        return acted
+
+    def _balance(
+        self, fleet: Fleet, samples: tuple[NodeSample, ...], by_uid: dict[str, Pod], budget: float, busy: str
+    ) -> frozenset[str] | None:
+        """Sheds, where nodes differ too much; gives who is to take new clients."""
+        wanted, self._rebalance = rebalance(
+            fleet.setup.rebalance, samples, self._rebalance, EPOCH + fleet.now, budget, busy
+        )
+        for shed in wanted.sheds:
+            fleet.shed(by_uid[shed.uid], shed.target, shed.rate, shed.id)
+        return wanted.receivers
+
+    def _sample(self, fleet: Fleet, pod: Pod) -> NodeSample:
+        now, seen = fleet.now, self._scraper.seen.get(pod.uid)
+        if pod.terminating_at is not None:
+            phase = Phase.TERMINATING
+        else:
+            phase = Phase.RUNNING if pod.running else Phase.PENDING
+        changed = max(0.0, now - pod.ready_changed)
+        return NodeSample(
+            uid=pod.uid,
+            name=pod.name,
+            shape=pod.shape,
+            machine=f"machine-{pod.number}",
+            phase=phase,
+            ready=pod.ready,
+            ready_seconds=changed if pod.ready else None,
+            unready_seconds=None if pod.ready else changed,
+            serving=pod.serving,
+            drain=pod.drain if seen else None,
+            shedding=pod.shed_left > 0,
+            marked_seconds=None if pod.marked_at is None else now - pod.marked_at,
+            terminating_seconds=None if pod.terminating_at is None else now - pod.terminating_at,
+            connections=seen.connections if seen else None,
+            max_connections=fleet.setup.node.max_connections,
+            cpu_percent=seen.cpu if seen else None,
+            rejections={"cpu": seen.rejections, "connections": seen.full} if seen else {},
+            feed_paused=seen.paused if seen else False,
+            sample_age_seconds=now - seen.taken + fleet.setup.watching.delay_seconds if seen else None,
+            pod_age_seconds=now - pod.created,
+        )
+
+    def _carry_out(
+        self, fleet: Fleet, by_uid: dict[str, Pod], samples: tuple[NodeSample, ...], step: Step
+    ) -> bool:
+        if isinstance(step, CreateSet):
+            fleet.sets.append(ReplicaSet(step.shape, step.replicas, fleet.now))
+        elif isinstance(step, Resize):
+            one = fleet.set_of(step.shape)
+            if one is None or str(one.generation) != step.resource_version:
+                return False
+            one.resize(step.replicas)
+        elif isinstance(step, Mark):
+            pod = by_uid[step.uid]
+            pod.marked_at, pod.serving = fleet.now, False
+        elif isinstance(step, StartDrain):
+            setup = fleet.setup
+            rate = drain_rate(step.uid, samples, setup.closes_per_second, setup.node.drain_rate)
+            fleet.start_drain(by_uid[step.uid], rate)
+        elif isinstance(step, Release):
+            pod = by_uid[step.uid]
+            if step.cancel_drain:
+                fleet.cancel_drain(pod)
+            pod.marked_at, pod.serving = None, True
+        elif isinstance(step, DeleteSet):
+            fleet.sets = [one for one in fleet.sets if one.shape != step.shape]
+        else:
+            return False
+        fleet.changed = True
+        return True
