@@ -98,3 +98,10 @@ def test_numbers_within_a_text_move_with_every_look_and_say_nothing_new() -> Non
     old = status(conditions=merge_conditions([], before, 1000.0, 1))
     new = status(conditions=merge_conditions(old["conditions"], after, 1010.0, 1))
     assert wait(old, new, since=1.0) == 59.0
+
+
+def test_what_holds_the_size_is_written_as_texts_are() -> None:
+    held = "no node goes for about 30 min"
+    assert wait(status(holds=[held]), status(holds=["no node goes for about 29 min"]), since=0.0) == 60.0
+    assert wait(status(holds=[]), status(holds=[held]), since=0.0) == 15.0
+    assert wait(status(holds=[held]), status(holds=[held]), since=0.0) == float("inf")
