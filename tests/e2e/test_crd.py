@@ -116,6 +116,16 @@ def test_a_fleet_that_uses_every_field_is_taken_as_it_is_written(cluster: Client
             "cpu": {"targetPercent": 60, "sustainedSeconds": 300},
             "rejections": {"perMinute": 10, "sustainedSeconds": 30},
             "scaleDown": {"stabilizationSeconds": 300, "headroomPercent": 70},
+            "growth": {"enabled": True, "maxPercent": 50},
+            "schedules": [
+                {"cron": "0 8 * * 1-5", "timeZone": "Europe/Berlin", "minReplicas": 6},
+                {
+                    "cron": "0 20 * * *",
+                    "timeZone": "Europe/Berlin",
+                    "minReplicas": 2,
+                    "durationSeconds": 7200,
+                },
+            ],
             "paused": True,
         },
         replicas=3,
@@ -149,6 +159,14 @@ def test_a_fleet_that_uses_every_field_is_taken_as_it_is_written(cluster: Client
 
 REFUSED = [
     ({"autoscaling": {"minReplicas": 3, "maxReplicas": 2}}, "spec.autoscaling.minReplicas"),
+    (
+        {"autoscaling": {"maxReplicas": 2, "schedules": [{"cron": "0 8 * * *", "minReplicas": 3}]}},
+        "spec.autoscaling.schedules",
+    ),
+    (
+        {"autoscaling": {"maxReplicas": 2, "schedules": [{"cron": "0 24 * * *", "minReplicas": 1}]}},
+        "spec.autoscaling.schedules[0].cron",
+    ),
     ({"autoscaling": {"minReplicas": 3}}, "spec.autoscaling.maxReplicas: Required value"),
     ({"autoscaling": {"maxReplicas": 2, "cpu": {"targetPercent": 99}}}, "spec.autoscaling.cpu.targetPercent"),
     ({"overrides": {"cpuRejectThreshold": 80, "cpuPauseThreshold": 75}}, "spec.overrides.cpuRejectThreshold"),
