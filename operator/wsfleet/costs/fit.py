@@ -32,6 +32,7 @@ _LEAST_NOISE = 0.2
 _ABSOLUTE_ROUNDS, _BIWEIGHT_ROUNDS = 12, 12
 _BIWEIGHT = 4.685  # 95 % as good as least squares where there are no outliers
 _MAD_TO_SIGMA = 1.4826
+_FAR_ABOVE = 4.0
 _RIDGE = 1e-7
 # Neighbouring intervals of one node resemble each other: they are counted as half of what they are.
 _ALIKE = 2.0
@@ -99,13 +100,20 @@ class _Fit:
             tuple(value / scale for value, scale in zip(row, self._scales, strict=True))
             for row in zip(*columns, strict=True)
         ]
-        self._weights = [1.0] * len(intervals)
+        self._likely = [
+            min(one, other)
+            for one, other in zip(_within_reach(columns[1]), _within_reach(columns[2]), strict=True)
+        ]
+        self._weights = self._likely
         self._found = [0.0, 0.0, 0.0]
 
     def estimate(self) -> Estimate:
         for _ in range(_ABSOLUTE_ROUNDS):
             self._solve()
-            self._weights = [1 / max(abs(one), 0.1) for one in self._residuals()]
+            self._weights = [
+                likely / max(abs(one), 0.1)
+                for likely, one in zip(self._likely, self._residuals(), strict=True)
+            ]
         sigma = _LEAST_NOISE
         for _ in range(_BIWEIGHT_ROUNDS):
             self._solve()
@@ -183,6 +191,13 @@ class _Fit:
             fixed_error_us=error((1.0, 0.0, reads)),
             split=True,
         )
+
+
+def _within_reach(column: Sequence[float]) -> list[float]:
+    """Weights to begin with: a figure far above the others would else pull the fit to itself."""
+    positive = [one for one in column if one > 0]
+    reach = _FAR_ABOVE * median(positive) if positive else math.inf
+    return [1.0 if one <= reach else (reach / one) ** 2 for one in column]
 
 
 def _biweight(distance: float) -> float:

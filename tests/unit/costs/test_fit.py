@@ -62,6 +62,21 @@ def test_a_load_that_never_changes_gives_an_upper_bound_and_no_fixed_part() -> N
     assert found.message_us == pytest.approx((3000 + 40 * 12 + 12 * 2000) / 2000, rel=0.02)
 
 
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("factor", [3, 10, 100])
+def test_absurd_deliveries_of_a_few_do_not_pull_the_fit_to_themselves(seed: int, factor: int) -> None:
+    given_intervals = intervals(TrueCosts(), 96, seed)
+    absurd = [one._replace(deliveries=one.deliveries * factor) for one in given_intervals[:5]]
+    assert fit(absurd + given_intervals[5:]).message_us == pytest.approx(12, rel=0.05)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_machine_that_ran_hot_under_the_highest_load_is_left_out(seed: int) -> None:
+    by_load = sorted(intervals(TrueCosts(), 96, seed), key=lambda one: one.deliveries)
+    hot = [one._replace(cpu_us=one.cpu_us * 3) for one in by_load[-20:]]
+    assert fit(by_load[:-20] + hot).message_us == pytest.approx(12, rel=0.05)
+
+
 def test_an_idle_fleet_says_nothing() -> None:
     found = fit(intervals(TrueCosts(), 96, seed=6, reads=(0.0, 0.0), deliveries=(0.0, 0.0)))
     assert found.message_us is None
