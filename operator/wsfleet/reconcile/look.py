@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from wsfleet.kube.errors import InvalidError, NotFoundError
-from wsfleet.kube.kinds import REPLICASET, WSFLEET, Object, name_of, namespace_of
+from wsfleet.kube.kinds import WSFLEET, Object, name_of, namespace_of
 from wsfleet.kube.reflector import Key
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.costs import costs_in_force, costs_told, watch_costs
@@ -27,14 +27,13 @@ from wsfleet.reconcile.objects import (
 )
 from wsfleet.reconcile.observe import Observed, observe
 from wsfleet.reconcile.ownership import LeftoverError, NameTakenError, adopt, check_names
-from wsfleet.reconcile.pacing import count_rollout, even_out, pace, shape_now
+from wsfleet.reconcile.pacing import count_rollout, even_out, pace, restarted_before, shape_now
 from wsfleet.reconcile.prepare import Prepared, Problem, fingerprint, image_of, prepare
 from wsfleet.reconcile.remarks import remark, warn_of
 from wsfleet.reconcile.settings import hurry_kubelets
 from wsfleet.reconcile.steps import Actor
 from wsfleet.reconcile.stream import stream_finding
 from wsfleet.reconcile.telling import tell, tell_problem
-from wsfleet.resources import names
 from wsfleet.scaling import (
     Decision,
     Idle,
@@ -187,7 +186,7 @@ class Look:
 
     def _prepare(self) -> Prepared | Problem:
         """What should be there; made anew only when the wish changed."""
-        restarted = _restarted_before(self._context, self._key, self._state)
+        restarted = restarted_before(self._context, self._key, self._state)
         fleet = {**self._fleet, "status": self._state.status}
         image = image_of(fleet, self._context.options.node_image, restarted)
         costs = costs_in_force(self._fleet, self._state.costs_applied)
@@ -256,13 +255,3 @@ class Look:
         metrics.desired.labels(*self._key).set(status.get("desiredReplicas") or 0)
         metrics.ready.labels(*self._key).set(status.get("readyReplicas") or 0)
         metrics.connections.labels(*self._key).set(status.get("connections") or 0)
-
-
-def _restarted_before(context: Context, key: Key, state: FleetState) -> str:
-    """The restart request that the fleet's present pods were made by."""
-    name = names.replicaset_name(key[1], str(state.status.get("shape")))
-    present = context.cache.get(REPLICASET, key[0], name)
-    if present is None:
-        return ""
-    annotations = present["spec"]["template"]["metadata"].get("annotations") or {}
-    return str(annotations.get(names.RESTARTED_AT_ANNOTATION, ""))

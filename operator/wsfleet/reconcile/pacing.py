@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from wsfleet.kube.kinds import REPLICASET
 from wsfleet.kube.reflector import Key
-from wsfleet.reconcile.context import Context
+from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.observe import Observed
 from wsfleet.reconcile.prepare import Prepared
+from wsfleet.resources import names
 from wsfleet.scaling import (
     Idle,
     Rebalance,
@@ -75,3 +77,18 @@ def even_out(
     elif prepared.scaling.paused and policy.requested in ("", memory.done):
         busy = "the fleet is paused"
     return rebalance(policy, seen.pods, memory, seen.now, budget_of(prepared, seen), busy)
+
+
+def restarted_before(context: Context, key: Key, state: FleetState) -> str:
+    """The restart request that the fleet's present pods were made by."""
+    name = names.replicaset_name(key[1], str(state.status.get("shape")))
+    present = context.cache.get(REPLICASET, key[0], name)
+    if present is None:
+        # A shape that waits for its turn has no ReplicaSet yet: what runs is of the one before.
+        running = [one for one in context.cache.replicasets(key) if one.get("spec", {}).get("replicas")]
+        running.sort(key=lambda one: str(one["metadata"].get("creationTimestamp")))
+        if not running:
+            return ""
+        present = running[-1]
+    annotations = present["spec"]["template"]["metadata"].get("annotations") or {}
+    return str(annotations.get(names.RESTARTED_AT_ANNOTATION, ""))

@@ -15,7 +15,7 @@ from wsfleet.kube.events import EventRecorder
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.objects import budget_now
 from wsfleet.reconcile.observe import Observed
-from wsfleet.reconcile.pacing import count_rollout, even_out, pace, shape_now
+from wsfleet.reconcile.pacing import count_rollout, even_out, pace, restarted_before, shape_now
 from wsfleet.reconcile.prepare import Prepared, prepare
 from wsfleet.reconcile.steps import Actor
 from wsfleet.scaling import (
@@ -185,3 +185,32 @@ async def test_sheds_are_sent_with_the_term_and_a_refusal_is_told_and_stops_noth
     assert len(told) == 1
     assert "odin-a could not be told to let clients go" in told[0]
     await admin.close()
+
+
+def test_a_shape_that_waits_frees_no_pinned_image_for_an_old_restart_request() -> None:
+    def replicaset(name: str, replicas: int, created: str, restarted: str) -> dict[str, Any]:
+        template = {"metadata": {"annotations": {"wsfleet.io/restartedAt": restarted}}}
+        return {
+            "metadata": {"name": name, "creationTimestamp": created},
+            "spec": {"replicas": replicas, "template": template},
+        }
+
+    sets = [
+        replicaset("odin-b", 2, "2026-02-01T00:00:00Z", "T1"),
+        replicaset("odin-a", 0, "2026-01-01T00:00:00Z", "T0"),
+    ]
+
+    def before(shape: str, present: list[dict[str, Any]]) -> str:
+        cache = SimpleNamespace(
+            get=lambda kind, namespace, name: next(
+                (one for one in present if one["metadata"]["name"] == name), None
+            ),
+            replicasets=lambda key: present,
+        )
+        document = fleet_document() | {"status": {"shape": shape}}
+        document["metadata"] |= {"uid": "u"}
+        return restarted_before(cast(Context, SimpleNamespace(cache=cache)), KEY, FleetState.of(document))
+
+    assert before("waits", sets) == "T1"
+    assert before("a", sets) == "T0"
+    assert before("waits", []) == ""
