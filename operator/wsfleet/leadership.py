@@ -177,6 +177,8 @@ class Leadership:
     async def _pause(self) -> None:
         seconds = self._seconds * _RETRY_SHARE
         if self._term:
+            if not self._beating():
+                seconds *= _BEAT_SHARE / 5  # a loop that was only late is trusted again as soon as it turns
             seconds = max(0.01, min(seconds, self._trusted_until - monotonic()))
         else:
             seconds *= random.uniform(0.7, 1.0)  # two that stand by need not ask together

@@ -94,7 +94,7 @@ class World:
         """Since the last report."""
         now, gaps = time.monotonic(), sorted(self.gaps)
         writes = [one for one in self.api.writes if one.caller == CALLER and "/leases/" not in one.path]
-        kinds = Counter("/".join(one.path.split("/")[-2::-1][:1]) + " " + one.method for one in writes)
+        kinds = Counter(f"{one.method} {_kind(one.path)}" for one in writes)
         report = {
             "seconds": now - self._began,
             "nodes": len(self.made),
@@ -109,6 +109,12 @@ class World:
         self.gaps, self.scrapes, self._began = [], 0, now
         self.api.writes.clear()
         return report
+
+
+def _kind(path: str) -> str:
+    """wsfleets/status of /apis/wsfleet.io/v1alpha1/namespaces/games/wsfleets/fleet-1/status."""
+    plural, _, *subresource = (*path.partition("/namespaces/games/")[2].split("/"), "")[:3]
+    return "/".join([plural, *filter(None, subresource)])
 
 
 class Admin(asyncio.Protocol):

@@ -30,7 +30,7 @@ class NodeAdmin:
         *,
         timeout: float = 2.0,
         round_seconds: float = 4.0,
-        concurrency: int = 128,
+        concurrency: int = 32,
         term: Callable[[], int] = lambda: 0,
         outdated: Callable[[], None] = lambda: None,
     ) -> None:

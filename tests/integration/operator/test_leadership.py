@@ -23,7 +23,7 @@ from tests.support.scripted_fleet import ScriptedFleet
 
 NAMESPACE, LEASE = "games", "wsfleet-operator"
 SECONDS = 4.0
-ROUNDS = 24
+ROUNDS = 20
 LOST = 3
 
 # Another wall clock than everybody else's, and one that is set again and again.
