@@ -8,8 +8,7 @@ goroutines, descriptors) have no such band, since they fall only when someone le
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from wsnode.config import Settings
 
@@ -40,8 +39,7 @@ _RETRY_AFTER_SECONDS = {"draining": (1, 5), "connections": (2, 15), "address": (
 _RETRY_AFTER_DEFAULT = (5, 30)
 
 
-@dataclass(frozen=True, slots=True)
-class Figures:
+class Figures(NamedTuple):
     """What the node knows of itself when a client knocks.
 
     Attributes:

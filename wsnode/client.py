@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -111,6 +112,7 @@ class Client:
         silence: seconds without a sign of life (positions come every 5) after which to reconnect.
         open_timeout: seconds for each of: connect with handshake, then the acknowledgement.
         retry: bounds of the random wait before a reconnect, in seconds, see `reconnect`.
+        tls: what wss:// is spoken with; by default the system's authorities are trusted.
         on_event: told of everything that is no message, in order with the messages.
 
     Attributes:
@@ -134,6 +136,7 @@ class Client:
         silence: float = SILENCE_SECONDS,
         open_timeout: float = 10.0,
         retry: tuple[float, float] = (FIRST_SECONDS, LONGEST_SECONDS),
+        tls: ssl.SSLContext | None = None,
         on_event: Callable[[Event], None] | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -151,6 +154,7 @@ class Client:
         self._compression = "deflate" if deflate else None
         self._reconnect, self._retry = reconnect, retry
         self._silence, self._open_timeout = silence, open_timeout
+        self._tls = tls
         self._on_event = on_event or (lambda _event: None)
         self._rng = rng or random.Random()
         self._attempt = self._turn = 0
@@ -206,6 +210,7 @@ class Client:
                 # None from the environment: a load test through somebody's proxy tests that proxy.
                 proxy=None,
                 max_size=None,
+                ssl=(self._tls or True) if self.url.startswith("wss:") else None,
                 # Silence is judged by what the node says: a ping would find its kernel alive, not its feed.
                 ping_interval=None,
             )

@@ -18,6 +18,8 @@ from wsnode.terminal import leave, load_or_leave, table
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
+    from wsnode.certificates import Pair
+    from wsnode.config import Settings
     from wsnode.config.sources import Loaded
 
 logger = logging.getLogger("wsnode.commands")
@@ -26,6 +28,7 @@ logger = logging.getLogger("wsnode.commands")
 _LAZY_COMMANDS = {
     "load": "wsnode.load",
     "pub": "wsnode.pub",
+    "stream": "wsnode.stream",
     "tail": "wsnode.tail",
     "validate": "wsnode.validate",
 }
@@ -160,14 +163,27 @@ def metrics(
 
 def _serving(environ: Mapping[str, str], loaded: Loaded) -> Coroutine[Any, Any, int]:
     """The node to run; what it does without is not imported."""
+    pair = _pair_or_leave(loaded.settings)
     processes = loaded.settings.process_count(len(os.sched_getaffinity(0)))
     if processes > 1:
         from wsnode.processes.serving import serve as serve_with_workers
 
-        return serve_with_workers(loaded, environ, processes)
+        return serve_with_workers(loaded, environ, processes, pair)
     from wsnode.server import serve as serve_alone
 
-    return serve_alone(loaded, environ)
+    return serve_alone(loaded, environ, pair)
+
+
+def _pair_or_leave(settings: Settings) -> Pair | None:
+    """The certificate, where TLS is spoken; with bad files the command ends with code 2."""
+    if not settings.tls_cert_file:
+        return None
+    from wsnode.certificates import CertificateError, read_pair
+
+    try:
+        return read_pair(settings)
+    except CertificateError as error:
+        leave(str(error))
 
 
 def _run_node(environ: Mapping[str, str], loaded: Loaded) -> int:

@@ -2,8 +2,8 @@
 
 First in, first out. What waits in the line when a round begins is taken together, in stream order:
 frames of one channel are joined and written once a subscriber; a client with several channels due
-gets one `writev`. A round is cut into shards (a WS_WORKER_POOL_SIZE-th of its clients, at most 64),
-and a loop turn writes shards until 2 ms have passed, so that the loop breathes.
+gets one `writev`. A round is cut into shards (a WS_WORKER_POOL_SIZE-th of its clients, 32 to 64 of
+them), and a loop turn writes shards until 2 ms have passed, so that the loop breathes.
 
 A job's subscribers are those of the moment its round begins; a subscribe that comes later takes
 effect behind it. Rounds do not overlap, so each client sees the stream's order.
@@ -40,9 +40,11 @@ from wsnode.rounds import (
     announced_parts,
     take_round,
 )
-from wsnode.writer import Writer
+from wsnode.writer import writer_for
 
 SHARD_SOCKETS = 64
+LEAST_SHARD_SOCKETS = 32
+"""Cut smaller, a round costs a call and a look at the clock a client, and the loop breathes no sooner."""
 TURN_SECONDS = 0.002
 _log = logging.getLogger(__name__)
 _NOBODY = Link.nobody()
@@ -50,6 +52,14 @@ POSITION_RIDES_WITHIN_SECONDS = 1.0
 """How long a position waits for data to travel with: alone it costs a write a client."""
 POSITION_PAUSE_SECONDS = 0.01
 """Between two groups that get it alone: data must not wait until all are written to."""
+
+
+def shard_sockets(clients: int, pool: int, *, paced: bool) -> int:
+    """How many clients of a part are written to before the clock is looked at.
+
+    `paced`: a rate is to be kept, and small steps keep a low one even.
+    """
+    return min(SHARD_SOCKETS, max(-(-clients // pool), 1 if paced else LEAST_SHARD_SOCKETS))
 
 
 class Fanout:
@@ -75,7 +85,7 @@ class Fanout:
         self._position = PositionDue()
         self._telling = 0  # by the last of a position, which the round under way writes
         self._later: asyncio.TimerHandle | None = None
-        self._writer = Writer(links, counters)
+        self._writer = writer_for(links, counters)
         self._bucket = TokenBucket(links.settings.max_broadcast_rate)
 
     @property
@@ -316,10 +326,10 @@ class Fanout:
 
     def _write(self, writing: Round, stop: float) -> float | None:
         """Writes shards. None when the round is done, else the seconds after which to go on."""
-        pool = self._links.settings.worker_pool_size
+        pool, paced = self._links.settings.worker_pool_size, bool(self._bucket.rate)
         while writing.part < len(writing.parts):
             part = writing.parts[writing.part]
-            shard = min(SHARD_SOCKETS, -(-len(part.links) // pool)) or 1
+            shard = shard_sockets(len(part.links), pool, paced=paced)
             while writing.link < len(part.links):
                 now = time.monotonic()
                 wait = self._bucket.wait_seconds(now)

@@ -1,8 +1,8 @@
 """The client port's front: accepting, the opening handshake, streams of events, refusals, `/health`.
 
-At most 64 sockets are accepted a loop turn, so that a storm of newcomers does not hold up those who
-are in. Where no descriptor is left, accepting rests for a moment: a listener that stays readable
-would spin otherwise.
+At most 16 sockets are accepted a loop turn, so that a storm of newcomers does not hold up those who
+are in: a message passes several turns from the broker to its last client. Where no descriptor is left,
+accepting rests for a moment: a listener that stays readable would spin otherwise.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from wsnode.protocol.handshake import (
 from wsnode.rates import spaced
 
 BACKLOG = 4096
-HANDSHAKES_A_TURN = 64
+ACCEPTED_A_TURN = 16
 _REST_SECONDS = 0.1
 _DESCRIPTORS_FOR_OTHERS = 32  # below what admission keeps: reached only by those that never ask
 _OUT_OF_SOMETHING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -103,7 +103,7 @@ class Intake:
         """Takes what waits in the backlog (it is refused like the others), then closes the port."""
         if self._listener.fileno() < 0:
             return
-        for _ in range(BACKLOG // HANDSHAKES_A_TURN):
+        for _ in range(BACKLOG // ACCEPTED_A_TURN):
             if not self._accept():
                 break
         if self._rest is not None:
@@ -233,7 +233,7 @@ class Intake:
         """Accepts what waits, within bounds. True when there may be more."""
         limited = self.settings.max_connections_per_address > 0
         most_unopened = max(_UNOPENED, self.settings.max_connections)
-        for _ in range(HANDSHAKES_A_TURN):
+        for _ in range(ACCEPTED_A_TURN):
             try:
                 # Not accept(): its socket object would be made for nothing.
                 fd, peer = self._listener._accept()  # type: ignore[attr-defined]
@@ -258,11 +258,8 @@ class Intake:
         """Refuses without listening: who never asks for anything must not take what others need."""
         self._counters.connections_rejected[reason] += 1
         seconds = str(retry_after_seconds(reason, self._random))
-        try:
-            os.write(fd, http_answer(503, f"no more clients now: {reason}\n", {"Retry-After": seconds}))
-        except OSError:
-            pass
-        os.close(fd)
+        answer = http_answer(503, f"no more clients now: {reason}\n", {"Retry-After": seconds})
+        self._links.send_away(fd, answer)
 
     def _take_a_rest(self, error: OSError) -> None:
         self._counters.accept_failures += 1

@@ -59,17 +59,25 @@ class JetStreamApi:
 
     async def stream_info(self) -> StreamInfo | None:
         """The stream, None where there is none."""
+        answer = await self.stream_answer()
+        return _stream(answer) if answer is not None else None
+
+    async def stream_answer(self) -> dict[str, Any] | None:
+        """All that the server says of the stream, None where there is none."""
         try:
-            answer = await self._request(f"STREAM.INFO.{self._stream}", {})
+            return await self._request(f"STREAM.INFO.{self._stream}", {})
         except JetStreamError as error:
             if error.code == STREAM_NOT_FOUND:
                 return None
             raise
-        return _stream(answer)
 
     async def create_stream(self, config: Mapping[str, Any]) -> StreamInfo:
         """Creates the stream; one that is there with the same configuration is as good."""
         return _stream(await self._request(f"STREAM.CREATE.{self._stream}", config))
+
+    async def update_stream(self, config: Mapping[str, Any]) -> None:
+        """Gives a stream another configuration; only `wsnode stream apply` does."""
+        await self._request(f"STREAM.UPDATE.{self._stream}", config)
 
     async def create_consumer(self, name: str, start_seq: int) -> int:
         """An ephemeral consumer in the server's memory that reads all from `start_seq` on.
@@ -161,7 +169,7 @@ def stream_problem(info: StreamInfo, settings: Settings) -> str | None:
         )
     subjects = config.get("subjects") or []
     for wanted in settings.js_stream_subjects:
-        if not _fed_otherwise(config) and not any(_covers(subject, wanted) for subject in subjects):
+        if not fed_otherwise(config) and not any(covers(subject, wanted) for subject in subjects):
             return f"stream {settings.js_stream_name} does not take {wanted}, only {', '.join(subjects)}"
     return None
 
@@ -172,12 +180,12 @@ def republish_problem(info: StreamInfo, settings: Settings) -> str | None:
     if not republish:
         return f"stream {name} republishes nothing; `wsnode stream apply` makes it"
     source, target = republish.get("src") or ">", republish.get("dest", "")
-    if not _covers(settings.republish_subject, target):
+    if not covers(settings.republish_subject, target):
         return f"stream {name} republishes on {target}, not on {settings.republish_subject}"
     if republish.get("headers_only"):
         return f"stream {name} republishes headers only"
-    subjects = [">"] if _fed_otherwise(info.config) else info.config.get("subjects") or [">"]
-    if not all(_covers(source, subject) for subject in subjects):
+    subjects = [">"] if fed_otherwise(info.config) else info.config.get("subjects") or [">"]
+    if not all(covers(source, subject) for subject in subjects):
         return f"stream {name} republishes {source} only, and takes {', '.join(subjects)}"
     return None
 
@@ -193,12 +201,12 @@ def stream_limits(info: StreamInfo) -> StreamLimits:
     )
 
 
-def _fed_otherwise(config: Mapping[str, Any]) -> bool:
+def fed_otherwise(config: Mapping[str, Any]) -> bool:
     """Whether a stream takes messages from other streams, with whatever subjects they have."""
     return bool(config.get("mirror") or config.get("sources"))
 
 
-def _covers(subject: str, wanted: str) -> bool:
+def covers(subject: str, wanted: str) -> bool:
     """Whether all that `wanted` matches is matched by `subject`. `wanted` is literal tokens and `>`."""
     mine, theirs = subject.split("."), wanted.split(".")
     for index, token in enumerate(mine):

@@ -11,6 +11,7 @@ another user's socket. Therefore `Links.drop` is the one place that closes: unre
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import select
@@ -29,13 +30,16 @@ _log = logging.getLogger(__name__)
 
 READ_BYTES = 16_384
 """Read from one client a turn at most, so that a busy one does not hold up the others."""
-_EVENTS_A_TURN = 64  # handshakes among them
+TURN_SECONDS = 0.001
+"""Given to what clients send before others get their turn: a message on its way passes several turns."""
+_EVENTS_AT_ONCE = 8  # handshakes among them
 
 
 class Links:
     """All clients of this process, their buffers and their ends.
 
     Attributes:
+        secure: TLS ends here, see `secure_links`.
         now: the node's clock in whole monotonic seconds, set by the sweep; all links share the number.
         open_count: links that are upgraded and not yet said goodbye to.
         total: links of any state, each with a descriptor.
@@ -47,6 +51,8 @@ class Links:
         on_emptied: called with a link that has extra state and whose socket took all that waited for it.
         on_drop: called when a link's descriptor is closed.
     """
+
+    secure = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings, counters: Counters) -> None:
         self.settings = settings
@@ -70,12 +76,12 @@ class Links:
 
     def add(self, fd: int, address: str | None) -> Link:
         """Takes a fresh, non-blocking socket in; its handshake deadline starts."""
-        link = Link(fd, self.now, address)
+        link = self._make(fd, address)
         while fd >= len(self._by_fd):
             self._by_fd.extend([None] * 256)
         self._by_fd[fd] = link
         self.total += 1
-        self._epoll.register(fd, select.EPOLLIN)
+        self._epoll_of(link).register(fd, select.EPOLLIN)
         self.handshakes.append((time.monotonic() + self.settings.handshake_timeout, link))
         return link
 
@@ -115,9 +121,14 @@ class Links:
             self._too_slow(link)
             return False
         self._buffer(link, data)
-        if self.buffered_bytes > settings.client_buffer_total_bytes:
-            self._too_slow(max(self.behind, key=lambda other: len(other.out or b"")))
+        self._keep_to_budget()
         return link.state == OPEN
+
+    def send_away(self, fd: int, answer: bytes) -> None:
+        """Closes a fresh socket that is not taken in, with an answer that is not waited for."""
+        with contextlib.suppress(OSError):
+            os.write(fd, answer)
+        os.close(fd)
 
     def close(self, link: Link, code: int, reason: str, why: str) -> None:
         """Says goodbye and waits WS_CLOSE_TIMEOUT for the answer; a link that is not open is left alone.
@@ -130,7 +141,7 @@ class Links:
         if link.form != SSE:
             self._write(link, encode_close(code, reason))
         elif self._write(link, sse.goodbye(reason)) and not link.out:
-            tcp.half_close(link.fd)
+            self._end_sending(link)
 
     def finish(self, link: Link, data: bytes, why: str) -> None:
         """Sends the last bytes and ends the sending side; the client has WS_CLOSE_TIMEOUT to close its own.
@@ -142,7 +153,7 @@ class Links:
             return
         self._leave(link, DISCARDING, why)
         if self._write(link, data) and not link.out:
-            tcp.half_close(link.fd)
+            self._end_sending(link)
 
     def drop_overdue(self, link: Link, why: str) -> None:
         """Drops a link whose time is up, and what the kernel holds for it: that could stay for minutes.
@@ -164,7 +175,7 @@ class Links:
         self._by_fd[fd] = None
         self.total -= 1
         link.out = link.inb = link.fragments = None
-        self._epoll.unregister(fd)
+        self._epoll_of(link).unregister(fd)
         if reset:
             tcp.reset(fd)
         else:
@@ -193,9 +204,19 @@ class Links:
             if link.fd >= 0:
                 self._watch(link)
 
+    def _make(self, fd: int, address: str | None) -> Link:
+        return Link(fd, self.now, address)
+
+    def _epoll_of(self, link: Link) -> select.epoll:
+        return self._epoll
+
+    def _end_sending(self, link: Link) -> None:
+        """All that had to be said is with the kernel."""
+        tcp.half_close(link.fd)
+
     def _watch(self, link: Link) -> None:
         events = 0 if link.resting else select.EPOLLIN
-        self._epoll.modify(link.fd, events | select.EPOLLOUT if link.out else events)
+        self._epoll_of(link).modify(link.fd, events | select.EPOLLOUT if link.out else events)
 
     def _leave(self, link: Link, state: int, why: str) -> None:
         """Out of service: no message reaches it any more, its deadline starts, its end is counted once."""
@@ -210,6 +231,10 @@ class Links:
         if link.out is None:
             link.out = bytearray()
         self.closings.append((time.monotonic() + self.settings.close_timeout, link))
+
+    def _keep_to_budget(self) -> None:
+        if self.buffered_bytes > self.settings.client_buffer_total_bytes:
+            self._too_slow(max(self.behind, key=lambda other: len(other.out or b"")))
 
     def _too_slow(self, link: Link) -> None:
         self._counters.slow_clients += 1
@@ -247,8 +272,16 @@ class Links:
             self.buffered_bytes += len(data)
 
     def _turn(self) -> None:
+        stop = time.monotonic() + TURN_SECONDS
+        while True:
+            ready = self._epoll.poll(0, _EVENTS_AT_ONCE)
+            self._serve(ready)
+            if len(ready) < _EVENTS_AT_ONCE or time.monotonic() >= stop:
+                return
+
+    def _serve(self, events: list[tuple[int, int]]) -> None:
         """What epoll has to say. No socket is accepted meanwhile, so no number is reused within a turn."""
-        for fd, event in self._epoll.poll(0, _EVENTS_A_TURN):
+        for fd, event in events:
             link = self._by_fd[fd]
             if link is None:
                 continue
@@ -270,6 +303,9 @@ class Links:
         link.seen = self.now
         if link.state == DISCARDING:
             return
+        self._take(link, data)
+
+    def _take(self, link: Link, data: bytes) -> None:
         try:
             self.on_data(link, data)
         except Exception:
@@ -300,4 +336,4 @@ class Links:
             if link.extra is not None:
                 self.on_emptied(link)
         elif link.state == DISCARDING or link.form == SSE:
-            tcp.half_close(link.fd)
+            self._end_sending(link)

@@ -227,6 +227,12 @@ def load_command(
     open_timeout: Annotated[float, typer.Option(help="seconds for connect and handshake")] = 10.0,
     reconnect: Annotated[bool, typer.Option(help="come back after a close or a failed open")] = True,
     heartbeat: Annotated[float, typer.Option(help="seconds between a client's heartbeats; 0 is none")] = 0.0,
+    ca: Annotated[
+        str, typer.Option(help="PEM file with what is trusted under wss://; else the system's authorities")
+    ] = "",
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="any certificate will do under wss://")
+    ] = False,
     output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table",
 ) -> None:
     """Open many clients and report what they got: latency, losses, closes, nodes."""
@@ -244,6 +250,8 @@ def load_command(
             reconnect=reconnect,
             heartbeat=heartbeat,
             marks=_marks(mark),
+            ca=ca,
+            insecure=insecure,
         )
         if output not in ("table", "json"):
             raise LoadError(f"output {output!r}: must be table or json")

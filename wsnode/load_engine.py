@@ -19,8 +19,10 @@ from wsnode.load_options import LoadOptions, check_local_ports, raise_descriptor
 from wsnode.load_reader import Reader
 from wsnode.load_sockets import READ_BYTES, Sockets, Wrote
 from wsnode.load_table import CONNECTING, DOWN, HANDSHAKE, OPEN, SUBSCRIBED, WAITING, ClientTable
+from wsnode.load_tls import SecureSockets
 from wsnode.load_wire import close_frame, text_frame
 from wsnode.reconnect import after_seconds, jittered_seconds
+from wsnode.trust import client_context
 
 _CONNECTS_A_TURN = 64
 _BUSY_WAIT, _IDLE_WAIT = 0.005, 0.05
@@ -51,7 +53,7 @@ class Engine:
             resumes=options.resume,
         )
         self._limits(options.connections)
-        self._sockets = Sockets(options.target.host, options.target.port, self.table)
+        self._sockets = _sockets(options, self.table)
         self._opener = Opener(options.target, self.table, self._sockets)
         self._rng = rng or random.Random()
         self._retries: list[tuple[float, int, int]] = []
@@ -125,7 +127,7 @@ class Engine:
             self._open_further(client, fd)
             return
         try:
-            data = os.read(fd, READ_BYTES)
+            data = self._sockets.read(client, fd)
         except BlockingIOError:
             return
         except OSError:
@@ -343,6 +345,14 @@ class Engine:
                     left.discard(client)
                     count(self.figures.closes, "1000")
                     self._release(client)
+
+
+def _sockets(options: LoadOptions, table: ClientTable) -> Sockets:
+    target = options.target
+    if not target.secure:
+        return Sockets(target.host, target.port, table)
+    context = client_context(options.ca, insecure=options.insecure)
+    return SecureSockets(target.host, target.port, table, context)
 
 
 def _at_end(fd: int) -> bool:

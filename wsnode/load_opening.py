@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import NamedTuple
 
 from wsnode.load_options import Target
-from wsnode.load_sockets import READ_BYTES, Sockets, reason_of
+from wsnode.load_sockets import Sockets, reason_of
 from wsnode.load_table import CONNECTING, HANDSHAKE, ClientTable
 from wsnode.load_wire import handshake_request, parse_response
 from wsnode.reconnect import retry_after_seconds
@@ -63,12 +62,12 @@ class Opener:
         try:
             if self._table.state[client] == CONNECTING:
                 # A refused connect shows here, as the write's error.
-                if os.write(fd, pending.request) != len(pending.request):
+                if not self._sockets.begin(client, pending.request):
                     return Failed("send blocked")
                 self._table.state[client] = HANDSHAKE
                 self._sockets.listen(client)
                 return None
-            data = os.read(fd, READ_BYTES)
+            data = self._sockets.read(client, fd)
         except BlockingIOError:
             return None
         except OSError as exc:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from wsnode.config.quantities import parse_duration
 from wsnode.reconnect import LONGEST_SECONDS
+from wsnode.trust import TrustError, client_context
 
 MAX_CONNECTIONS = 1_000_000
 MAX_RATE = 100_000.0
@@ -28,7 +29,7 @@ class LoadError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A ws:// URL, taken apart."""
+    """A ws:// or wss:// URL, taken apart."""
 
     host: str
     port: int
@@ -36,25 +37,26 @@ class Target:
     """Path and query, as the request line wants it."""
     authority: str
     """Host and port, as the Host header wants it."""
+    secure: bool = False
+    """TLS is spoken there."""
 
 
 def parse_url(url: str) -> Target:
-    """A plain ws:// URL. Raises LoadError."""
+    """A ws:// or wss:// URL. Raises LoadError."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as exc:
         raise LoadError(f"URL {url!r}: {exc}") from exc
-    if parts.scheme == "wss":
-        raise LoadError(f"URL {url!r}: wss:// is not supported here; point the load at the ws:// port")
-    if parts.scheme != "ws" or not parts.hostname:
-        raise LoadError(f"URL {url!r}: expected ws://HOST[:PORT]/PATH")
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise LoadError(f"URL {url!r}: expected ws://HOST[:PORT]/PATH or wss://HOST[:PORT]/PATH")
     if parts.username is not None or parts.fragment:
         raise LoadError(f"URL {url!r}: user names and fragments are not supported")
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     if port == 0 or not (path + parts.netloc).isascii() or any(c <= " " for c in path + parts.netloc):
         raise LoadError(f"URL {url!r}: port 0, spaces and characters beyond ASCII are not allowed")
-    return Target(parts.hostname, port or 80, path, parts.netloc)
+    secure = parts.scheme == "wss"
+    return Target(parts.hostname, port or (443 if secure else 80), path, parts.netloc, secure)
 
 
 def expand_channels(text: str, *, patterns: bool = False) -> tuple[str, ...]:
@@ -129,8 +131,17 @@ class LoadOptions:
     marks: tuple[int, ...] = ()
     """Counts of open connections whose first crossing is noted with its time."""
 
+    ca: str = ""
+    """PEM file with the authorities trusted under wss://; empty trusts the system's."""
+    insecure: bool = False
+    """Any certificate will do under wss://."""
+
     def __post_init__(self) -> None:
-        parse_url(self.url)
+        if parse_url(self.url).secure or self.ca or self.insecure:
+            try:
+                client_context(self.ca, insecure=self.insecure)
+            except TrustError as exc:
+                raise LoadError(str(exc)) from exc
         _within("connections", self.connections, 0, MAX_CONNECTIONS)
         _within("rate", self.rate, 0.1, MAX_RATE)
         _within("open timeout", self.open_timeout, 0.1, 600)

@@ -8,6 +8,7 @@ import math
 import os
 import select
 import socket
+import ssl
 import threading
 import time
 from array import array
@@ -125,6 +126,14 @@ class Sockets:
             if client >= 0:
                 yield client, fd
 
+    def begin(self, client: int, request: bytes) -> bool:
+        """The connection stands: send the request, False when it does not fit. OSError: it was refused."""
+        return os.write(self._table.fd[client], request) == len(request)
+
+    def read(self, client: int, fd: int) -> bytes:
+        """What came; empty at the end. Raises BlockingIOError when nothing did, OSError when it broke."""
+        return os.read(fd, READ_BYTES)
+
     def write(self, client: int, frame: bytes) -> Wrote:
         """A small frame, whole or not at all."""
         fd = self._table.fd[client]
@@ -156,6 +165,10 @@ class Sockets:
 
 def reason_of(exc: OSError) -> str:
     """What went wrong, in a word or two."""
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"tls: {exc.verify_message}"
+    if isinstance(exc, ssl.SSLError):
+        return f"tls: {(exc.reason or 'error').lower().replace('_', ' ')}"
     number = exc.errno or 0
     return _REASONS.get(number, os.strerror(number).lower() if number else "error")
 

@@ -69,6 +69,15 @@ def _drain_states(view: NodeView) -> dict[str, float]:
     return {state: float(view.drain.state == state) for state in ("none", "delay", "closing", "drained")}
 
 
+def _tls_error(view: NodeView) -> float:
+    return view.tls is not None and view.tls.error is not None
+
+
+def _certificate_expiry(view: NodeView) -> Value:
+    # No sample and not 0: that would be long ended, and set off whoever watches it.
+    return view.tls.ends_at if view.tls is not None else {}
+
+
 def _of_processes(read: Callable[[ProcessStatus], float]) -> Callable[[NodeView], Value]:
     return lambda view: {str(place): read(process) for place, process in view.processes.items()}
 
@@ -230,6 +239,12 @@ METRICS: tuple[Metric, ...] = (
     _gauge("ws_ready", "1 while clients may be sent here", lambda v: v.ready),
     _gauge("ws_drain_state", "1 for the state the drain is in", _drain_states, "state"),
     _gauge("ws_settings_error", "1 while the settings file is bad", lambda v: v.settings_error is not None),
+    _gauge("ws_tls_error", "1 while a changed certificate or key is bad", _tls_error),
+    _gauge(
+        "ws_tls_certificate_expiry_seconds",
+        "when the client port's certificate ends, in seconds since 1970; absent without TLS",
+        _certificate_expiry,
+    ),
     _gauge("ws_uptime_seconds", "seconds since the start", lambda v: time.monotonic() - v.started_at),
 )
 

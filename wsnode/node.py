@@ -8,9 +8,11 @@ import os
 import time
 
 from wsnode import logs
+from wsnode.certificates import Pair, Renewal, context_of, read_pair, status_after
 from wsnode.channels import Channels
 from wsnode.config import Settings
 from wsnode.conflation import Flusher
+from wsnode.connection_memory import ConnectionMemory, MemoryGrowth
 from wsnode.counters import Counters
 from wsnode.door import Door
 from wsnode.drain import Drain
@@ -27,9 +29,10 @@ from wsnode.protocol.answers import feed_frame
 from wsnode.protocol.forms import reframe
 from wsnode.ring import Ring, Window
 from wsnode.rounds import Announcement
+from wsnode.secure_links import SecureLinks
 from wsnode.sessions import Sessions
 from wsnode.sweep import Sweep
-from wsnode.view import DrainStatus, FeedStatus, ProcessStatus, ShedStatus
+from wsnode.view import DrainStatus, FeedStatus, ProcessStatus, ShedStatus, TlsStatus
 from wsnode.watch import SettingsChange, describe_change
 
 _log = logging.getLogger(__name__)
@@ -41,12 +44,25 @@ class Node:
 
     Attributes:
         settings: those in force.
-        settings_error, settings_hash, counters, started_at: see `view.NodeView`.
+        settings_error, settings_hash, tls, counters, started_at: see `view.NodeView`.
+        pair: the certificate that it began with, if it speaks TLS.
         drain_control: the drain, for the server's stop.
     """
 
-    def __init__(self, settings: Settings, settings_hash: str = "", group: Group | None = None) -> None:
-        """`group` are the processes that make up the node; by default this one alone."""
+    def __init__(
+        self,
+        settings: Settings,
+        settings_hash: str = "",
+        group: Group | None = None,
+        pair: Pair | None = None,
+    ) -> None:
+        """`group` are the processes that make up the node; by default this one alone.
+
+        `pair` is what TLS is spoken with; by default what the settings' files hold.
+
+        Raises:
+            CertificateError: those can't be served from.
+        """
         loop = asyncio.get_running_loop()
         self._group = group = group or Group()
         self.settings = settings
@@ -54,13 +70,16 @@ class Node:
         self.settings_hash = settings_hash
         self.started_at = time.monotonic()
         self.counters = Counters()
+        self.tls: TlsStatus | None = None
+        self.pair: Pair | None = None
         self._loop = loop
         self._gauges = Gauges(settings.cpu_limit, group)
+        self._memory_growth = MemoryGrowth()
         self._ring = Ring(
             Window(settings.js_stream_max_age, settings.js_stream_max_msgs, settings.js_stream_max_bytes)
         )
         self._channels: Channels[Link] = Channels()
-        self._links = Links(loop, group.share(settings, 0), self.counters)
+        self._links = self._make_links(group.share(settings, 0), pair)
         self._door = Door(
             settings, self._links, self._gauges, group, refusing=lambda: self.drain_control.refusing
         )
@@ -153,6 +172,22 @@ class Node:
         logs.set_level(change.settings.log_level)
         _log.info("settings applied", extra=logs.fields(**describe_change(before, change.settings)))
 
+    def renew(self, renewal: Renewal) -> None:
+        """Takes a renewed certificate over for new connections, or notes what is wrong with it."""
+        if self.tls is None or not isinstance(self._links, SecureLinks):
+            return
+        if renewal.pair is not None:
+            self._links.context = context_of(renewal.pair, self.settings.tls_min_version)
+        self.tls = status_after(renewal, self.tls)
+
+    def _make_links(self, settings: Settings, pair: Pair | None) -> Links:
+        if not settings.tls_cert_file:
+            return Links(self._loop, settings, self.counters)
+        self.pair = pair = pair or read_pair(settings)
+        self.tls = TlsStatus(pair.ends_at)
+        context = context_of(pair, settings.tls_min_version)
+        return SecureLinks(self._loop, settings, self.counters, context)
+
     # What the admin port sees and may ask.
 
     @property
@@ -176,6 +211,10 @@ class Node:
     @property
     def memory_bytes(self) -> int:
         return self._gauges.memory.bytes
+
+    @property
+    def connection_memory(self) -> ConnectionMemory | None:
+        return self._memory_growth.figure
 
     @property
     def loop_lag_seconds(self) -> float:
@@ -303,6 +342,8 @@ class Node:
         self._timer = self._loop.call_at(self._tick_due, self._tick)
         self._take_share()
         self._gauges.sample(now)
+        if self.feed_reader.status.seeded:
+            self._memory_growth.sample(self.connections, self.memory_bytes - self.ring_bytes)
         self._door.observe(now)
         # Replays slow down first, before the feed pauses.
         self._joiner.slow = self._admission.cpu_short

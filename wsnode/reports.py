@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from wsnode.admission import MEMORY_REJECT_PERCENT, REASONS
 from wsnode.config.sources import masked_env
 from wsnode.version import version
-from wsnode.view import DrainStatus, NodeView
+from wsnode.view import DrainStatus, NodeView, TlsStatus
 
 _WARN_PERCENT = 90.0
 _MEBIBYTE = 2**20
@@ -59,17 +60,38 @@ def status_report(view: NodeView) -> dict[str, Any]:
             "error": view.settings_error,
             "values": masked_env(settings),
         },
+        "tls": _certificate(view.tls),
         "messages": {
             "in": counters.messages_in,
             "out": counters.messages_out,
             "bytes_out": counters.bytes_out,
         },
-        "costs": {
-            "cpu_seconds_total": round(view.cpu_seconds_total, 3),
-            "deliveries_total": counters.messages_out,
-            "messages_in_total": counters.messages_in,
-        },
+        "costs": costs_report(view),
     }
+
+
+def costs_report(view: NodeView) -> dict[str, Any]:
+    """What CPU and memory costs can be worked out from: totals of one moment, and a connection's memory.
+
+    `messages_in_total` counts a message once; each of `feed_readers` processes takes it in.
+    """
+    counters, memory = view.counters, view.connection_memory
+    return {
+        "cpu_seconds_total": round(view.cpu_seconds_total, 3),
+        "deliveries_total": counters.messages_out,
+        "replayed_total": counters.messages_replayed,
+        "messages_in_total": counters.messages_in,
+        "feed_readers": len(view.processes),
+        "memory_bytes_per_connection": None if memory is None else memory.bytes_each,
+        "memory_over_connections": 0 if memory is None else memory.connections,
+    }
+
+
+def _certificate(tls: TlsStatus | None) -> dict[str, Any]:
+    if tls is None:
+        return {"enabled": False, "certificate_ends": None, "error": None}
+    ends = datetime.fromtimestamp(tls.ends_at, UTC).isoformat().replace("+00:00", "Z")
+    return {"enabled": True, "certificate_ends": ends, "error": tls.error}
 
 
 def drain_report(drain: DrainStatus) -> dict[str, Any]:
@@ -100,6 +122,11 @@ def health_report(view: NodeView) -> dict[str, Any]:
         errors.append(feed.problem)
     if view.settings_error is not None:
         warnings.append(f"settings file: {view.settings_error}")
+    if view.tls is not None:
+        if view.tls.error is not None:
+            warnings.append(f"certificate: {view.tls.error}")
+        if view.tls.ends_at <= time.time():
+            errors.append("the client port's certificate has ended")
     if view.drain.state != "none":
         warnings.append(f"draining: {view.drain.state}")
     memory = {

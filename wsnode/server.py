@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 
 from wsnode.admin import AdminServer
+from wsnode.certificates import Pair, follow_certificates
 from wsnode.collector import relieve_collector
 from wsnode.config.sources import Loaded
 from wsnode.logs import fields
@@ -18,8 +19,10 @@ from wsnode.watch import follow
 _log = logging.getLogger(__name__)
 
 
-async def serve(loaded: Loaded, environ: Mapping[str, str]) -> int:
+async def serve(loaded: Loaded, environ: Mapping[str, str], pair: Pair | None = None) -> int:
     """Runs a node with what was loaded until it is told to stop. Returns the process's exit code.
+
+    `pair` is the certificate to begin with, where TLS is spoken.
 
     The settings file is watched on from what was loaded, so that no change is missed.
 
@@ -27,7 +30,7 @@ async def serve(loaded: Loaded, environ: Mapping[str, str]) -> int:
     """
     stopping = Stop(asyncio.get_running_loop())
     relieve_collector()
-    node = Node(loaded.settings, loaded.file_hash)
+    node = Node(loaded.settings, loaded.file_hash, pair=pair)
     admin = AdminServer(node)
     background: list[asyncio.Task[None]] = []
     try:
@@ -41,6 +44,8 @@ async def serve(loaded: Loaded, environ: Mapping[str, str]) -> int:
             return 1
         node.feed_reader.start()
         background.append(asyncio.create_task(follow(node, environ, loaded), name="settings"))
+        renewing = follow_certificates(node, loaded.settings, pair)
+        background.append(asyncio.create_task(renewing, name="certificates"))
         _log.info("node started", extra=fields(version=version(), port=node.port, admin_port=admin.port))
         await stopping.asked.wait()
         # Stop: let clients go, close the port, then what is behind it.

@@ -29,6 +29,7 @@ from wsnode.client import (
 )
 from wsnode.load_options import LoadError, expand_channels, seconds_of
 from wsnode.protocol.sse import parse_last_event_id
+from wsnode.trust import TrustError, client_context
 
 
 def tail_command(
@@ -52,6 +53,12 @@ def tail_command(
     count: Annotated[int, typer.Option("-n", "--count", help="leave after so many messages; 0 is never")] = 0,
     duration: Annotated[str | None, typer.Option(help="leave after this time, as 30s")] = None,
     reconnect: Annotated[bool, typer.Option(help="come back after a close or a failed open")] = True,
+    ca: Annotated[
+        str, typer.Option(help="PEM file with what is trusted under wss://; else the system's authorities")
+    ] = "",
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="any certificate will do under wss://")
+    ] = False,
     output: Annotated[
         str, typer.Option("-o", "--output", help="pretty, or json: a message a line")
     ] = "pretty",
@@ -81,6 +88,7 @@ def tail_command(
             delta=delta,
             deflate=deflate,
             reconnect=reconnect,
+            tls=client_context(ca, insecure=insecure) if ca or insecure else None,
             on_event=heard,
         )
         show = pretty_line if output == "pretty" else json_line
@@ -88,7 +96,7 @@ def tail_command(
         _say_point(client)
         if lost:
             raise typer.Exit(1)
-    except (ClientError, LoadError) as exc:
+    except (ClientError, LoadError, TrustError) as exc:
         _say(f"wsnode tail: {exc}")
         raise typer.Exit(2) from exc
     except BrokenPipeError:

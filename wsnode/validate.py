@@ -23,7 +23,7 @@ from wsnode.validate_picture import picture
 from wsnode.validate_plan import Plan, ValidateError, Wishes, make_plan, test_name
 from wsnode.validate_progress import progress_for
 from wsnode.validate_report import json_report, text_report
-from wsnode.validate_run import AdminPort, Publisher, Runner, admin_port, check_reachable
+from wsnode.validate_run import AdminPort, Publisher, Runner, Trust, admin_port, check_reachable
 from wsnode.validate_samples import NodeFigures, Run
 
 _DEFAULT_CHANNELS = 10
@@ -58,6 +58,12 @@ def validate_command(
     picture_file: Annotated[
         Path | None, typer.Option("--picture", help="write the figures over time to this SVG file")
     ] = None,
+    ca: Annotated[
+        str, typer.Option(help="PEM file with what is trusted under wss://; else the system's authorities")
+    ] = "",
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="any certificate will do under wss://")
+    ] = False,
     output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table",
 ) -> None:
     """Run a validation test against a node: 0 when it passes, 1 when not, 2 when it could not be run."""
@@ -77,8 +83,9 @@ def validate_command(
             channels_each=channels_each,
         )
         # What the load client would refuse is told before anything is asked of the node.
-        LoadOptions(url, 1, rate, wishes.channels, channels_each)
-        asked = _Asked(test_name(test), url, admin, publish, wishes)
+        trust = Trust(ca, insecure)
+        LoadOptions(url, 1, rate, wishes.channels, channels_each, ca=ca, insecure=insecure)
+        asked = _Asked(test_name(test), url, admin, publish, wishes, trust)
         plan, run = asyncio.run(_run(asked))
     except (ValidateError, LoadError) as exc:
         leave(f"validate: {exc}")
@@ -99,6 +106,7 @@ class _Asked:
     admin: str | None
     publish: str | None
     wishes: Wishes
+    trust: Trust
 
 
 async def _run(asked: _Asked) -> tuple[Plan, Run]:
@@ -120,7 +128,7 @@ async def _run(asked: _Asked) -> tuple[Plan, Run]:
         publisher = None if asked.publish is None else Publisher(asked.publish, plan)
         progress = progress_for(plan, sys.stderr)
         stack.callback(progress.end)
-        runner = Runner(plan, asked.url, port, before, publisher, enough, progress.show, notes)
+        runner = Runner(plan, asked.url, port, before, publisher, enough, progress.show, notes, asked.trust)
         return plan, await runner.run()
 
 

@@ -146,6 +146,14 @@ class Publisher:
                 await self._task
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What is trusted under wss://, see `trust.client_context`."""
+
+    ca: str = ""
+    insecure: bool = False
+
+
 @dataclass(slots=True)
 class Runner:
     """One run of a plan.
@@ -164,6 +172,7 @@ class Runner:
     leave: asyncio.Event
     show: Callable[[Run], None]
     notes: list[str] = field(default_factory=list)
+    trust: Trust = Trust()
     _samples: list[Sample] = field(default_factory=list)
 
     async def run(self) -> Run:
@@ -195,6 +204,8 @@ class Runner:
             plan.channels_each,
             check=True,
             open_timeout=OPEN_TIMEOUT_SECONDS,
+            ca=self.trust.ca,
+            insecure=self.trust.insecure,
         )
 
     async def _go(self, client: LoadClient) -> None:

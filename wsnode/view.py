@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from wsnode.config import Settings
+    from wsnode.connection_memory import ConnectionMemory
     from wsnode.counters import Counters
 
 DrainState = Literal["none", "delay", "closing", "drained"]
@@ -86,6 +87,19 @@ class FeedStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsStatus:
+    """The certificate that new connections get.
+
+    Attributes:
+        ends_at: when it ends, in seconds since 1970.
+        error: what is wrong with the files that should have taken its place, else None.
+    """
+
+    ends_at: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DrainStatus:
     """How far a drain is.
 
@@ -154,6 +168,10 @@ class NodeView(Protocol):
         """First 16 hexadecimal digits of the SHA-256 of the settings file in force; empty without one."""
 
     @property
+    def tls(self) -> TlsStatus | None:
+        """The client port's certificate; None where it speaks no TLS."""
+
+    @property
     def counters(self) -> Counters:
         """The totals since the start."""
 
@@ -176,6 +194,10 @@ class NodeView(Protocol):
     @property
     def memory_bytes(self) -> int:
         """Memory in use (see `gauges.MemoryGauge`)."""
+
+    @property
+    def connection_memory(self) -> ConnectionMemory | None:
+        """What a connection takes of it; None while too few have come to tell."""
 
     @property
     def loop_lag_seconds(self) -> float:

@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 from wsfleet.api.crd import build_crd
+from wsfleet.health import HealthServer
 from wsfleet.kube.apply import Applier
 from wsfleet.kube.cache import MOST_WATCHES, Cache
 from wsfleet.kube.client import KubeClient
@@ -16,6 +17,7 @@ from wsfleet.kube.events import EventRecorder
 from wsfleet.kube.kinds import PODMONITOR, PROMETHEUSRULE, WSFLEET, Kind, Object, name_of, namespace_of
 from wsfleet.kube.login import Login
 from wsfleet.kube.reflector import Key
+from wsfleet.leadership import Leadership
 from wsfleet.metrics import Metrics, MetricsServer
 from wsfleet.options import OperatorOptions
 from wsfleet.reconcile.context import Context
@@ -26,10 +28,14 @@ from wsfleet.workers import Workers, schedule
 logger = logging.getLogger(__name__)
 
 _CRD_PAUSE_SECONDS = 5.0
+_SETTLE_SECONDS = 2.0  # for answers to writes, before another operator may begin
 
 
 class Operator:
-    """Holds the fleets and their workers. `start` before the first `noticed`, `stop` at the end."""
+    """Holds the fleets and their workers.
+
+    `stand_by` first; `start` when it leads and before the first `noticed`; `stop` at the end.
+    """
 
     def __init__(self, options: OperatorOptions, login: Login) -> None:
         self.options = options
@@ -41,11 +47,46 @@ class Operator:
         self._workers: Workers | None = None
         self._server: MetricsServer | None = None
         self._scheduler: asyncio.Task[None] | None = None
+        self._health: HealthServer | None = None
+        self.leadership: Leadership | None = None
+        if options.lease:
+            self.leadership = Leadership(
+                login,
+                options.operator_namespace,
+                options.lease,
+                options.instance,
+                seconds=options.lease_seconds,
+            )
+
+    async def stand_by(self) -> None:
+        """Answer probes and scrapes, and with a lease begin to contend for it. No copy of anything is kept:
+
+        to list it all at a takeover takes less time than the lease does to run out.
+        """
+        self.metrics.leads.set_function(lambda: float(self.term() > 0 or self.leadership is None))
+        if self.options.metrics_port:
+            self._server = MetricsServer(self.metrics, self.options.metrics_port)
+            await self._server.start()
+        if self.options.liveness:
+            self._health = HealthServer(self.options.liveness, self.ails, self.unready)
+            await self._health.start()
+        if self.leadership is not None:
+            await self.leadership.start()
+
+    async def lead(self) -> None:
+        """Return once this process may act; at once where there is no lease."""
+        if self.leadership is not None:
+            logger.info("standing by for lease %s as %s", self.options.lease, self.leadership.identity)
+            await self.leadership.wait()
+
+    def term(self) -> int:
+        """The number that nodes refuse lower ones of: the lease's transitions, 0 where there is no lease."""
+        return self.leadership.term if self.leadership is not None else 0
 
     async def start(self) -> None:
         """Connect, check the CRD, fill the cache, and begin to look after fleets."""
         watches = MOST_WATCHES * max(1, len(self.options.namespaces))
-        client = self._client = await self.login.connect(watches)
+        client = self._client = await self.login.connect(watches, self._guard)
         self.metrics.api_writes.set_function(lambda: client.writes)
         await self._wait_for_crd(client)
         optional = await _optional_kinds(client)
@@ -68,20 +109,23 @@ class Operator:
         self._scheduler = asyncio.create_task(
             schedule(self._workers, self.options.tick_seconds), name="scheduler"
         )
-        if self.options.metrics_port:
-            self._server = MetricsServer(self.metrics, self.options.metrics_port)
-            await self._server.start()
         scope = ", ".join(self.options.namespaces) or "all namespaces"
         logger.info("looking after the fleets of %s; node image %s", scope, self.options.node_image)
 
     async def stop(self) -> None:
-        """End looks first, then what they use."""
+        """End looks first, and let another operator go on; then what they use."""
         if self._scheduler is not None:
             self._scheduler.cancel()
         if self._workers is not None:
             await self._workers.close()
+        if self._client is not None:
+            await self._client.settle(_SETTLE_SECONDS)
+        if self.leadership is not None:
+            await self.leadership.release()
         if self._server is not None:
             await self._server.stop()
+        if self._health is not None:
+            await self._health.stop()
         if self._context is not None:
             await self._context.cache.stop()
             await self._context.admin.close()
@@ -105,13 +149,19 @@ class Operator:
     def ails(self) -> str:
         """Why this process should be restarted, empty if it should not."""
         if self._context is None:
-            return ""
+            return ""  # standing by, also where the API server is away: a restart would not bring it back
         stuck = self._context.cache.stuck()
         if self._scheduler is not None and self._scheduler.done():
             stuck.append("the scheduler")
         if self._workers is not None:
             stuck += self._workers.dead()
         return "no turn for minutes: " + ", ".join(stuck) if stuck else ""
+
+    def unready(self) -> str:
+        """Why this process could not take over now, empty if it could, or acts already."""
+        if self.leadership is None or self.leadership.standing_by:
+            return ""
+        return f"lease {self.options.lease} could not be read lately"
 
     def _vanished(self, key: Key) -> None:
         """A look found that its fleet is gone."""
@@ -124,13 +174,22 @@ class Operator:
         if self._workers is not None:
             self._workers.poke(key)
 
+    def _guard(self) -> None:
+        if self.leadership is not None:
+            self.leadership.check()
+
+    def _doubt(self) -> None:
+        if self.leadership is not None:
+            self.leadership.doubt()
+
     def _node_admin(self, client: KubeClient) -> NodeAdmin:
         proxy = self.options.admin_via_proxy
         return NodeAdmin(
-            ProxyTransport(client) if proxy else DirectTransport(),
+            ProxyTransport(client) if proxy else DirectTransport(guard=self._guard),
             timeout=self.options.scrape_timeout_seconds,
             round_seconds=self.options.scrape_round_seconds,
-            term=term,
+            term=self.term,
+            outdated=self._doubt,
         )
 
     async def _wait_for_crd(self, client: KubeClient) -> None:
@@ -156,11 +215,6 @@ class Operator:
                 "the installed CRD lacks %s: the API server drops these fields; apply this release's CRD",
                 ", ".join(lacking[:20]),
             )
-
-
-def term() -> int:
-    """The number that nodes refuse lower ones of: the lease's transitions, 0 while there is no lease."""
-    return 0
 
 
 def _schema() -> Object:

@@ -1,4 +1,6 @@
-"""kopf's side: login, start, stop, liveness and the watch on WsFleets; one call each.
+"""kopf's side: login, start, stop and the watch on WsFleets; one call each.
+
+kopf runs only while this process leads: a standby holds no watch of it.
 
 `on.event` only, so that kopf puts neither finalizers nor annotations on anybody's objects; no
 timers and no daemons, whose state would live and die with kopf's view of an object.
@@ -6,9 +8,11 @@ timers and no daemons, whose state would live and die with kopf's view of an obj
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import random
-from collections.abc import Iterator
+import signal
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import kopf
@@ -37,13 +41,6 @@ def build_registry(operator: Operator) -> kopf.OperatorRegistry:
     @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
         await operator.stop()
-
-    @kopf.on.probe(registry=registry, id="watches")
-    async def probe(**_: Any) -> str:
-        problem = operator.ails()
-        if problem:
-            raise kopf.PermanentError(problem)
-        return "turning"
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def noticed(event: Any, **_: Any) -> None:
@@ -111,7 +108,30 @@ async def connection_info(operator: Operator) -> kopf.ConnectionInfo:
 
 
 async def run(operator: Operator) -> None:
-    """Run until SIGTERM or SIGINT."""
+    """Stand by until this process leads, then act; until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)  # until kopf puts its own there
+    try:
+        await operator.stand_by()
+        if await _first(operator.lead(), stop):
+            await _run_kopf(operator, stop)
+    finally:
+        await operator.stop()
+
+
+async def _first(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Whether `work` ended before the process was told to stop."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    for task in (working, stopping):
+        task.cancel()
+    await asyncio.gather(working, stopping, return_exceptions=True)
+    return not stop.is_set() and not working.cancelled() and working.exception() is None
+
+
+async def _run_kopf(operator: Operator, stop: asyncio.Event) -> None:
     options = operator.options
     settings = kopf.OperatorSettings()
     configure(settings)
@@ -120,6 +140,6 @@ async def run(operator: Operator) -> None:
         settings=settings,
         clusterwide=not options.namespaces,
         namespaces=options.namespaces,
-        liveness_endpoint=options.liveness or None,
         standalone=True,
+        stop_flag=stop,
     )

@@ -45,6 +45,9 @@ class Metrics:
         self.api_writes = Gauge(
             "wsfleet_api_writes", "writes to the API server since the start", registry=self.registry
         )
+        self.leads = Gauge(
+            "wsfleet_leads", "1 in the operator that acts, 0 in those that stand by", registry=self.registry
+        )
         self.fleets = Gauge("wsfleet_fleets", "fleets that are looked after", registry=self.registry)
         labels = ["namespace", "fleet"]
         self.desired = Gauge(

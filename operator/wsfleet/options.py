@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from wsfleet.resources.context import PROMETHEUS
 
@@ -80,6 +80,18 @@ class OperatorOptions(BaseModel):
     admin_via_proxy: bool = Field(
         default=False, description="reach nodes through the API server's pod proxy: for use from outside"
     )
+    lease: str = Field(
+        default="",
+        max_length=63,
+        description="name of the Lease, in the operator's namespace, whose holder acts; empty: this is the "
+        "only operator",
+    )
+    lease_seconds: float = Field(
+        default=10.0,
+        ge=2,
+        le=120,
+        description="seconds after which another operator takes over from one that went without a word",
+    )
     instance: str = Field(
         default_factory=socket.gethostname, min_length=1, description="name of this process in events"
     )
@@ -87,6 +99,12 @@ class OperatorOptions(BaseModel):
         default="info", pattern="^(debug|info|warning|error)$", description="least level logged"
     )
     log_format: str = Field(default="json", pattern="^(json|text)$", description="form of log lines")
+
+    @model_validator(mode="after")
+    def _lease_has_a_namespace(self) -> Self:
+        if self.lease and not self.operator_namespace:
+            raise ValueError(f"{PREFIX}LEASE={self.lease!r} needs {PREFIX}OPERATOR_NAMESPACE: where it is")
+        return self
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], **flags: Any) -> OperatorOptions:
@@ -111,5 +129,7 @@ def _is_set(environ: Mapping[str, str], name: str) -> bool:
 
 
 def _problem(item: Any) -> str:
-    name = PREFIX + str(item["loc"][0]).upper() if item["loc"] else "options"
+    if not item["loc"]:
+        return str(item["msg"])
+    name = PREFIX + str(item["loc"][0]).upper()
     return f"{name}={item['input']!r}: {item['msg']}"

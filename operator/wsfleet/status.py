@@ -24,7 +24,7 @@ _MOVED_SHARE = 0.05
 _MOVED_CPU_POINTS = 5.0  # of an idle node's 0.5 % CPU 5 % would be noise
 
 _FIGURES = ("connections", "capacity", "cpuPercent")
-_ROUTINE = ("memory",)
+_ROUTINE = ("memory", "costs")
 _TEXTS = ("holds",)
 MESSAGE_LENGTH = 1024
 _NUMBER = re.compile(r"\d[\d.,]*")

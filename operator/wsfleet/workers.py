@@ -124,11 +124,14 @@ class Workers:
 
 async def schedule(workers: Workers, seconds: float) -> None:
     """Poke every fleet once in each `seconds`, spread over them so that looks do not come in a crowd."""
+    clock = asyncio.get_running_loop().time
+    began = clock()
     while True:
         keys = workers.keys()
-        share = seconds / max(1, len(keys))
-        for key in keys:
+        for place, key in enumerate(keys, 1):
             workers.poke(key)
-            await asyncio.sleep(share)
+            # By the round's own time: a thousand sleeps that each last a little longer would add up.
+            await asyncio.sleep(began + seconds * place / len(keys) - clock())
         if not keys:
             await asyncio.sleep(seconds)
+        began = max(began + seconds, clock() - seconds)

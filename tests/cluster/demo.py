@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ SAMPLE = CHART / "samples/fleet.yaml"
 FLEET = "odin"
 """The name of the fleet in the sample."""
 FLEET_NAMESPACE = "default"
+PLUGIN_FOLDER = Path(sys.executable).parent
+"""Where kubectl-wsfleet is: with the Python that runs this."""
 REMOVAL = (
     f"kubectl delete --namespace {FLEET_NAMESPACE} wsf/{FLEET} deployment/{traffic.CLIENTS} "
     f"deployment/{traffic.PUBLISHER} && helm uninstall {RELEASE} --namespace {SYSTEM_NAMESPACE}"
@@ -139,7 +142,11 @@ def farewell(demo: Demo) -> str:
     settings = '{"spec":{"overrides":{"maxConnections":12000}}}'
     tries = [
         ("the fleet, as it changes", "kubectl get wsf -w"),
-        ("why it has this size", f"kubectl describe wsf {FLEET}"),
+        ("its nodes, live", f"kubectl wsfleet top {FLEET}"),
+        (
+            "its state in full, and why it has this size",
+            f"kubectl wsfleet status {FLEET}; kubectl wsfleet explain {FLEET}",
+        ),
         ("what the clients see", f"kubectl logs -f deployment/{traffic.CLIENTS}"),
         (
             "a limit changed live: no client is closed",
@@ -147,18 +154,26 @@ def farewell(demo: Demo) -> str:
         ),
         (
             "all leave at once: the fleet keeps its size for half an hour, as after an outage "
-            f"(ScalingActive in kubectl describe wsf {FLEET})",
+            f"(kubectl wsfleet explain {FLEET})",
             f"kubectl scale deployment/{traffic.CLIENTS} --replicas=0",
+        ),
+        (
+            "one node replaced: another first, then its clients led away",
+            f"kubectl wsfleet drain {FLEET} $(kubectl get pods -l wsfleet.io/fleet={FLEET} "
+            "-o jsonpath={.items[0].metadata.name}) --wait",
         ),
         ("a size for your own load", ".venv/bin/wsfleet plan --instance e2-standard-2 --users 100000"),
     ]
+    # At the end of PATH: kubectl finds its plugin there, and nothing else of the environment hides yours.
+    plugin = f"PATH={programs}:$PATH:{PLUGIN_FOLDER}" if local else f"PATH=$PATH:{PLUGIN_FOLDER}"
     if local:
-        by_hand = f"export KUBECONFIG={demo.client.kubeconfig} PATH={programs}:$PATH"
+        by_hand = f"export KUBECONFIG={demo.client.kubeconfig} {plugin}"
         tries.insert(0, ("by hand from here on", by_hand))
         # Asked for when it is run: a Service that is made again has another address.
         address = f"$(kubectl get service {FLEET} -o jsonpath={{.spec.clusterIP}})"
-        tries.insert(3, ("a channel, live", f".venv/bin/wsnode tail ws://{address}/ws BTC.trade"))
+        tries.insert(4, ("a channel, live", f".venv/bin/wsnode tail ws://{address}/ws BTC.trade"))
         tries.append(("the end: all of it removed", "make down"))
     else:
+        tries.insert(0, ("kubectl wsfleet, from here on", f"export {plugin}"))
         tries.append(("the end: all of it removed", REMOVAL))
     return "\nTo try next:\n" + "\n".join(f"  # {what}\n  {command}" for what, command in tries)

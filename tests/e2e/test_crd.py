@@ -214,7 +214,7 @@ UNKNOWN = [
     ({"overrides": {"maxConnexions": 5}}, "spec.overrides.maxConnexions"),
     ({"overrides": {"adminAddr": ":1"}}, "spec.overrides.adminAddr"),
     ({"overrides": {"jsStreamName": "X"}}, "spec.overrides.jsStreamName"),
-    ({"rebalance": {"enabled": True}}, "spec.rebalance"),
+    ({"rebalance": {"onDemand": True}}, "spec.rebalance.onDemand"),
     ({"template": {"serviceAccountName": "root"}}, "spec.template.serviceAccountName"),
     ({"template": {"volumes": []}}, "spec.template.volumes"),
 ]

@@ -30,6 +30,8 @@ SPEC: dict[str, Any] = {
     "autoscaling": {"minReplicas": 1, "maxReplicas": 3, "rejections": {"perMinute": 100_000}},
     # Waiting for a CPU counts as load, and here the clients and the whole cluster take turns with the node on
     # two cores: that must not turn clients away or pause the feed, since the count of connections is tried.
+    # Nobody is to be closed here at all; `test_rebalance.py` tries that.
+    "rebalance": {"enabled": False},
     "overrides": {"cpuRejectThreshold": 94, "cpuPauseThreshold": 99},
 }
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wsnode.config import Settings
+from wsnode.connection_memory import ConnectionMemory
 from wsnode.counters import Counters
-from wsnode.view import DrainStatus, FeedStatus, NotNowError, ProcessStatus, ShedStatus
+from wsnode.view import DrainStatus, FeedStatus, NotNowError, ProcessStatus, ShedStatus, TlsStatus
 
 
 @dataclass
@@ -18,12 +19,14 @@ class Figures:
     settings: Settings = field(default_factory=Settings)
     settings_error: str | None = None
     settings_hash: str = ""
+    tls: TlsStatus | None = None
     counters: Counters = field(default_factory=Counters)
     connections: int = 0
     goroutines: int = 260
     cpu_percent: float = 1.5
     cpu_seconds_total: float = 2.25
     memory_bytes: int = 50 * 2**20
+    connection_memory: ConnectionMemory | None = field(default_factory=lambda: ConnectionMemory(900, 800))
     loop_lag_seconds: float = 0.001
     throttled_seconds: float = 0.0
     feed: FeedStatus = field(

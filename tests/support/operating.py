@@ -104,12 +104,12 @@ def no_other_operator(cluster: Client) -> Iterator[None]:
         name, namespace = item["metadata"]["name"], item["metadata"]["namespace"]
         if item["spec"].get("replicas"):
             cluster.kubectl("scale", f"deployment/{name}", "--namespace", namespace, "--replicas=0")
-            stopped.append((name, namespace))
+            stopped.append((name, namespace, item["spec"]["replicas"]))
     pods = ("get", "pods", "--all-namespaces", "--selector", OPERATOR_LABEL, "-o", "name")
     cluster.wait("installed operators to stop", lambda: not cluster.kubectl(*pods).strip(), 60)
     yield
-    for name, namespace in stopped:
-        cluster.kubectl("scale", f"deployment/{name}", "--namespace", namespace, "--replicas=1")
+    for name, namespace, replicas in stopped:
+        cluster.kubectl("scale", f"deployment/{name}", "--namespace", namespace, f"--replicas={replicas}")
 
 
 def wsfleet(name: str, **spec: Any) -> dict[str, Any]:

@@ -39,10 +39,11 @@ def operator_away(cluster: Client) -> Iterator[None]:
         cluster.wait("the operator to be gone", lambda: not cluster.kubectl(*pods).strip(), 60)
         yield
     finally:
-        cluster.kubectl("scale", OPERATOR, *_WHERE, "--replicas=1")
+        cluster.kubectl("scale", OPERATOR, *_WHERE, "--replicas=2")
         cluster.kubectl("rollout", "status", OPERATOR, *_WHERE, "--timeout=60s")
 
 
 def operator_log(cluster: Client) -> str:
-    """What the operator has said since it last started."""
-    return cluster.kubectl("logs", OPERATOR, *_WHERE)
+    """What the operators have said since they last started."""
+    selector = ("--selector", "app.kubernetes.io/name=wsfleet-operator", "--tail=-1")
+    return cluster.kubectl("logs", *selector, *_WHERE)  # of all: only one of them acts

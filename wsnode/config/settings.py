@@ -143,6 +143,11 @@ class Settings(BaseModel):
     admin_token_file: str = _fixed(
         "", "file with the tokens that may drain and shed, one a line; empty allows nobody"
     )
+    tls_cert_file: str = _fixed(
+        "", "PEM file with the client port's certificate and its chain, watched; empty serves without TLS"
+    )
+    tls_key_file: str = _fixed("", "PEM file with the key of that certificate, watched")
+    tls_min_version: Literal["1.2", "1.3"] = _fixed("1.2", "oldest version of TLS that clients may speak")
     settings_file: str = _fixed("", "file with live settings, watched; empty watches none")
     node_name: str = _fixed(socket.gethostname(), "name told in hello and logs", min_length=1, max_length=253)
     processes: int = _fixed(
@@ -187,6 +192,9 @@ class Settings(BaseModel):
                 f"({self.drain_delay:g})"
             )
         self._check_republishing()
+        if bool(self.tls_cert_file) != bool(self.tls_key_file):
+            missing = "WS_TLS_KEY_FILE" if self.tls_cert_file else "WS_TLS_CERT_FILE"
+            raise ValueError(f"{missing} is missing: a certificate and its key go together")
         if self.client_buffer_total_bytes < self.client_buffer_bytes:
             raise ValueError("WS_CLIENT_BUFFER_TOTAL_BYTES must not be below WS_CLIENT_BUFFER_BYTES")
         return self

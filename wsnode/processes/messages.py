@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from wsnode.certificates import Pair
 from wsnode.config import Settings
 from wsnode.counters import Counters
 from wsnode.view import DrainStatus, FeedStatus
@@ -18,11 +19,13 @@ class Begin:
 
     Attributes:
         when_seeded: clients are taken only once the feed is seeded, since others serve meanwhile.
+        pair: the certificate, where TLS is spoken; the parent alone reads and judges its files.
     """
 
     settings: Settings
     settings_hash: str
     when_seeded: bool
+    pair: Pair | None = None
 
 
 @dataclass(frozen=True, slots=True)

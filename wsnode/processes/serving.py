@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 
 from wsnode.admin import AdminServer
+from wsnode.certificates import Pair, follow_certificates
 from wsnode.config.sources import Loaded
 from wsnode.logs import fields
 from wsnode.processes.supervisor import Supervisor
@@ -20,10 +21,13 @@ _PATIENCE_SECONDS = 5.0
 """After a drain's own end: a worker that can't say that it is done must not keep the node."""
 
 
-async def serve(loaded: Loaded, environ: Mapping[str, str], workers: int) -> int:
-    """Runs a node of so many workers until it is told to stop. Returns the process's exit code."""
+async def serve(loaded: Loaded, environ: Mapping[str, str], workers: int, pair: Pair | None = None) -> int:
+    """Runs a node of so many workers until it is told to stop. Returns the process's exit code.
+
+    `pair` is the certificate to begin with, where TLS is spoken.
+    """
     stopping = Stop(asyncio.get_running_loop())
-    supervisor = Supervisor(loaded.settings, loaded.file_hash, workers)
+    supervisor = Supervisor(loaded.settings, loaded.file_hash, workers, pair)
     node = WholeNode(supervisor)
     admin = AdminServer(node)
     background: list[asyncio.Task[None]] = []
@@ -37,6 +41,8 @@ async def serve(loaded: Loaded, environ: Mapping[str, str], workers: int) -> int
         node.start()
         supervisor.start()
         background.append(asyncio.create_task(follow(node, environ, loaded), name="settings"))
+        renewing = follow_certificates(node, loaded.settings, pair)
+        background.append(asyncio.create_task(renewing, name="certificates"))
         background.append(asyncio.create_task(_tell_when_up(supervisor, admin), name="up"))
         await first_of(stopping.asked, supervisor.failed)
         if supervisor.failed.is_set() and not stopping.asked.is_set():

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from wsnode.certificates import Pair
 from wsnode.config import Settings
 from wsnode.config.quantities import split_address
 from wsnode.counters import Counters
@@ -43,6 +44,7 @@ class Supervisor:
 
     Attributes:
         settings, settings_hash: those in force.
+        pair: the certificate in force, where TLS is spoken.
         table: the memory shared with the workers.
         children: the workers that are there, by their place.
         up: set once all take clients for the first time, or have tried.
@@ -54,7 +56,10 @@ class Supervisor:
         on_ended: called when a worker has ended.
     """
 
-    def __init__(self, settings: Settings, settings_hash: str, workers: int) -> None:
+    def __init__(
+        self, settings: Settings, settings_hash: str, workers: int, pair: Pair | None = None
+    ) -> None:
+        self.pair = pair
         self.settings, self.settings_hash = settings, settings_hash
         self.table = make_table(workers, settings.max_connections)
         self.table.enter(0, os.getpid())
@@ -172,7 +177,7 @@ class Supervisor:
         await child.connect()
         others_serve = any(other.accepting for other in self.children.values())
         settings = self.settings.model_copy(update={"addr": self._address})
-        child.line.say(Begin(settings, self.settings_hash, when_seeded=others_serve))
+        child.line.say(Begin(settings, self.settings_hash, others_serve, self.pair))
 
     def _failed(self, place: int) -> None:
         self._failures[place] += 1

@@ -8,7 +8,9 @@ import time
 
 from wsnode import logs
 from wsnode.admission import Admission, Figures
+from wsnode.certificates import Renewal, status_after
 from wsnode.config import Settings
+from wsnode.connection_memory import ConnectionMemory, MemoryGrowth
 from wsnode.counters import Counters
 from wsnode.gauges import Gauges
 from wsnode.group import Group
@@ -16,7 +18,7 @@ from wsnode.processes.letting_go import LettingGo
 from wsnode.processes.messages import Report
 from wsnode.processes.sums import joint_feed
 from wsnode.processes.supervisor import Supervisor
-from wsnode.view import DrainStatus, FeedStatus, ProcessStatus, ShedStatus
+from wsnode.view import DrainStatus, FeedStatus, ProcessStatus, ShedStatus, TlsStatus
 from wsnode.watch import SettingsChange, describe_change
 
 _log = logging.getLogger(__name__)
@@ -39,10 +41,13 @@ class WholeNode:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.settings_error: str | None = None
+        self.tls = TlsStatus(supervisor.pair.ends_at) if supervisor.pair is not None else None
         self.started_at = time.monotonic()
         self.letting_go = LettingGo(supervisor)
         self._supervisor = supervisor
         self._gauges = Gauges(supervisor.settings.cpu_limit, _Parent(supervisor))
+        self._memory_growth = MemoryGrowth()
+        self._restarts_seen = 0
         self._admission = Admission(supervisor.settings)
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -73,6 +78,15 @@ class WholeNode:
         self._gauges.cpu.limit_cores = change.settings.cpu_limit
         logs.set_level(change.settings.log_level)
         _log.info("settings applied", extra=logs.fields(**describe_change(before, change.settings)))
+
+    def renew(self, renewal: Renewal) -> None:
+        """Takes a renewed certificate over in all processes, or notes what is wrong with it."""
+        if self.tls is None:
+            return
+        if renewal.pair is not None:
+            self._supervisor.pair = renewal.pair
+            self._supervisor.tell(renewal)
+        self.tls = status_after(renewal, self.tls)
 
     # What the admin port sees and may ask.
 
@@ -111,6 +125,10 @@ class WholeNode:
     @property
     def memory_bytes(self) -> int:
         return self._gauges.memory.bytes
+
+    @property
+    def connection_memory(self) -> ConnectionMemory | None:
+        return self._memory_growth.figure
 
     @property
     def loop_lag_seconds(self) -> float:
@@ -217,4 +235,9 @@ class WholeNode:
         self._timer = self._loop.call_later(_SAMPLE_SECONDS, self._sample)
         now = time.monotonic()
         self._gauges.sample(now)
+        if self.process_restarts != self._restarts_seen:
+            self._restarts_seen = self.process_restarts
+            self._memory_growth.reset()
+        if self._was_ready:
+            self._memory_growth.sample(self.connections, self.memory_bytes - self.ring_bytes)
         self._admission.observe(now, self._figures())

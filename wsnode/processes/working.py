@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from wsnode import logs
+from wsnode.certificates import Renewal
 from wsnode.collector import relieve_collector
 from wsnode.node import Node
 from wsnode.processes import messages
@@ -90,6 +91,8 @@ class _Worker:
     def _obey(self, node: Node, order: Any) -> None:
         if isinstance(order, SettingsChange):
             node.apply(order)
+        elif isinstance(order, Renewal):
+            node.renew(order)
         elif isinstance(order, messages.LetGo):
             node.drain_control.start(order.rate, final=order.final, delay=order.delay)
             self._report_on(node)
@@ -108,7 +111,7 @@ class _Worker:
         logs.configure(settings.log_level, settings.log_format, settings.node_name, process=self._row)
         _do_without_aiohttp(settings.nats_url)
         relieve_collector()
-        node = Node(settings, order.settings_hash, self._member)
+        node = Node(settings, order.settings_hash, self._member, order.pair)
         node.open(accept=False)
         if not order.when_seeded:
             self._accept(node)

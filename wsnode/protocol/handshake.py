@@ -15,7 +15,8 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from websockets.http11 import Request
@@ -37,7 +38,8 @@ _USUAL = re.compile(
     rb"GET (/[\w./~%-]*)(?:\?([\w.,/~%=&*:+-]*))? HTTP/1\.1\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}:[\t\x20-\x7e\x80-\xff]{0,4096}\r\n){1,64})\r\n"
 )
-_KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")  # base64 of 16 bytes
+_KEY_LINE = re.compile(rb"(?i:\r\nsec-websocket-key:)[ \t]*([A-Za-z0-9+/]{21}[AQgw]==)[ \t]*\r\n")
+_ANY_KEY = b"AAAAAAAAAAAAAAAAAAAAAA=="  # base64 of 16 bytes, as every key is
 _UNUSUAL = frozenset([b"content-length", b"transfer-encoding"])
 
 # The library says a line for each connection; the node counts them instead.
@@ -47,7 +49,7 @@ _SILENT.propagate = False
 _SILENT.setLevel(logging.CRITICAL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Opening:
     """A request as it was read.
 
@@ -78,11 +80,42 @@ def read_opening(head: bytes) -> Opening | bytes:
     return _read_usual(head) or _read_any(head)
 
 
+class _Seen(NamedTuple):
+    """What a usual request says besides its key, which alone differs from client to client of a kind."""
+
+    path: str
+    query: str
+    origin: str | None
+    offers: str
+
+
 def _read_usual(head: bytes) -> Opening | None:
     """What nearly all clients send, at a fifth of the library's cost; None leaves it to the library.
 
     Nothing is refused here: a request is either beyond doubt or the library's to judge.
     """
+    found = _KEY_LINE.search(head)
+    if found is None:
+        return None
+    key = found[1]
+    # A key of another client stands in: whatever else is there is the same for all that send the same.
+    seen = _read_without_key(head[: found.start(1)] + _ANY_KEY + head[found.end(1) :])
+    if seen is None:
+        return None
+    return Opening(
+        method="GET",
+        path=seen.path,
+        query=seen.query,
+        origin=seen.origin,
+        upgrade=True,
+        offers=seen.offers,
+        last_event_id="",
+        accept=lambda extension: _let_in(key, extension),
+    )
+
+
+@lru_cache(maxsize=64)
+def _read_without_key(head: bytes) -> _Seen | None:
     match = _USUAL.fullmatch(head)
     if match is None:
         return None
@@ -93,26 +126,21 @@ def _read_usual(head: bytes) -> Opening | None:
         if name in fields or name in _UNUSUAL:
             return None
         fields[name] = value.strip(b" \t")
-    key = fields.get(b"sec-websocket-key", b"")
     if (
         fields.get(b"upgrade", b"").lower() != b"websocket"
         or b"upgrade"
         not in [token.strip(b" \t") for token in fields.get(b"connection", b"").lower().split(b",")]
         or fields.get(b"sec-websocket-version") != b"13"
         or b"host" not in fields
-        or not _KEY.fullmatch(key)
+        or fields.get(b"sec-websocket-key") != _ANY_KEY
     ):
         return None
     origin = fields.get(b"origin")
-    return Opening(
-        method="GET",
+    return _Seen(
         path=match[1].decode(),
         query=(match[2] or b"").decode(),
         origin=None if origin is None else origin.decode("latin-1"),
-        upgrade=True,
         offers=fields.get(b"sec-websocket-extensions", b"").decode("latin-1"),
-        last_event_id="",
-        accept=lambda extension: _let_in(key, extension),
     )
 
 

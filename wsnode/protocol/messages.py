@@ -8,6 +8,7 @@ Codes are part of the protocol; see `Code`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Literal
 from urllib.parse import parse_qs
 
@@ -29,6 +30,7 @@ Code = Literal[
 ]
 MAX_CHANNEL_LENGTH = 255
 _FORBIDDEN: Final = frozenset("*> ")
+_OFTEN_BYTES: Final = 512
 _FLAGS: Final = {"1": True, "true": True, "0": False, "false": False}
 
 
@@ -104,6 +106,16 @@ def parse_client_message(payload: bytes) -> ClientMessage:
     Raises:
         ClientError: it is not JSON, has the wrong shape, an unknown type or an impossible channel.
     """
+    return _read_often(payload) if len(payload) <= _OFTEN_BYTES else _read(payload)
+
+
+@lru_cache(maxsize=256)
+def _read_often(payload: bytes) -> ClientMessage:
+    """Heartbeats are all alike, and many clients want the same channels."""
+    return _read(payload)
+
+
+def _read(payload: bytes) -> ClientMessage:
     try:
         message = orjson.loads(payload)
     except orjson.JSONDecodeError as error:

@@ -23,7 +23,7 @@ from wsfleet.api.fleet import (
     ObjectMeta,
     WsFleet,
 )
-from wsfleet.api.network import Nats, SecretKey, ServiceSpec, Stream
+from wsfleet.api.network import Nats, SecretKey, ServiceSpec, Stream, Tls
 from wsfleet.api.operations import Disruption, MaintenanceWindow, Rebalance, Rollout
 from wsfleet.api.overrides import OVERRIDABLE, Overrides
 from wsfleet.api.spec import (
@@ -40,10 +40,13 @@ from wsfleet.api.spec import (
 from wsfleet.api.status import (
     CONDITION_TYPES,
     Condition,
+    CostStatus,
+    CostValues,
     NodeSettings,
     Phase,
     Projection,
     ScalingDecision,
+    SizeUnderCosts,
     WsFleetStatus,
 )
 from wsfleet.api.template import EnvVar, Requests, Resources, Template, TopologySpread
@@ -62,6 +65,8 @@ __all__ = [
     "Condition",
     "ConnectionsTrigger",
     "CostFigures",
+    "CostStatus",
+    "CostValues",
     "CpuTrigger",
     "Disruption",
     "Drain",
@@ -88,10 +93,12 @@ __all__ = [
     "ScalingDecision",
     "SecretKey",
     "ServiceSpec",
+    "SizeUnderCosts",
     "Sizing",
     "Stream",
     "Template",
     "Time",
+    "Tls",
     "TopologySpread",
     "WsFleet",
     "WsFleetSpec",

@@ -1,4 +1,4 @@
-"""`spec.nats` and `spec.service`: where messages come from, and where clients come in."""
+"""`spec.nats`, `spec.service`, `spec.tls`: where messages come from, and where clients come in."""
 
 from __future__ import annotations
 
@@ -68,6 +68,15 @@ class Nats(SpecModel):
         default=None, description="Secret with the NATS credentials file; absent connects without"
     )
     stream: Stream = section(Stream, "the JetStream stream that is read")
+
+
+class Tls(SpecModel):
+    """TLS ended in the nodes: clients come by wss:// and https://."""
+
+    secret_name: ObjectName = Field(
+        description="Secret with tls.crt (the chain) and tls.key, as cert-manager makes it; a renewed one is "
+        "used for new connections without a restart"
+    )
 
 
 class ServiceSpec(SpecModel):

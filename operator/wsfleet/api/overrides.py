@@ -24,6 +24,8 @@ OWNED_BY_OPERATOR = frozenset(
         "admin_addr",
         "admin_token_file",
         "settings_file",
+        "tls_cert_file",
+        "tls_key_file",
         "node_name",
         "processes",
         "nats_url",

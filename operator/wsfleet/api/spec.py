@@ -13,7 +13,7 @@ from pydantic import Field, StringConstraints
 from wsfleet.api.autoscaling import Autoscaling
 from wsfleet.api.base import Rule, SpecModel, section
 from wsfleet.api.machine_types import MACHINE_TYPES
-from wsfleet.api.network import Nats, ObjectName, ServiceSpec
+from wsfleet.api.network import Nats, ObjectName, ServiceSpec, Tls
 from wsfleet.api.operations import Disruption, Rebalance, Rollout
 from wsfleet.api.override_rules import SPEC_RULES
 from wsfleet.api.overrides import Overrides
@@ -157,8 +157,10 @@ class Sizing(SpecModel):
         ),
     )
 
-    costs: Literal["Seed", "Figures"] = Field(
-        default="Seed", description="costs of a message and a connection: the seed document's, or `figures`"
+    costs: Literal["Seed", "Measured", "Figures"] = Field(
+        default="Seed",
+        description="costs of a message and a connection: the seed document's, what the fleet's own nodes "
+        "measure (in steps of at most 20 % a day; the seed's until enough is known), or `figures`",
     )
     figures: CostFigures | None = Field(default=None, description="costs by hand")
     limits: Literal["Testing", "Conservative", "Moderate", "Aggressive"] = Field(
@@ -248,4 +250,7 @@ class WsFleetSpec(SpecModel):
     rollout: Rollout = section(Rollout, "how nodes are replaced")
     nats: Nats = Field(description="where messages come from")
     service: ServiceSpec = section(ServiceSpec, "the Service that clients connect to")
+    tls: Tls | None = Field(
+        default=None, description="TLS ended in the nodes; absent serves plain ws:// and http://"
+    )
     template: Template = section(Template, "additions to the pods")

@@ -76,6 +76,56 @@ class ScalingDecision(StatusModel):
     )
 
 
+class CostValues(StatusModel):
+    """What traffic costs one node."""
+
+    message_cpu_micros: float = Field(
+        alias="cpuMicrosecondsPerMessage", ge=0, description="CPU of one message delivered to one user"
+    )
+    published_cpu_micros: float = Field(
+        alias="cpuMicrosecondsPerPublished",
+        ge=0,
+        description="CPU of a node for one message published, in all of its processes together",
+    )
+    idle_cpu_micros: float = Field(
+        default=0, alias="cpuMicrosecondsIdle", ge=0, description="CPU a second of a node whatever comes"
+    )
+    memory_per_connection: float = Field(
+        alias="memoryPerConnection", ge=0, description="memory of one connection, in bytes"
+    )
+
+
+class SizeUnderCosts(StatusModel):
+    """What the sizing rules give under some costs."""
+
+    connections: int = Field(ge=0, description="connections that one node takes")
+    nodes: int = Field(ge=0, description="nodes for the expected users")
+    monthly_cost: float | None = Field(default=None, ge=0, description="price of those a month, in USD")
+
+
+class CostStatus(StatusModel):
+    """What the fleet's nodes cost by their own figures, beside what the seed document assumes."""
+
+    source: Literal["Seed", "Measured", "Figures"] = Field(description="costs that the nodes are sized by")
+    message: Text = Field(default="", description="how far the measuring has got, for people")
+    intervals: int = Field(default=0, ge=0, description="minutes of single nodes that were measured")
+    sure: bool = Field(default=False, description="whether enough is known to size by it")
+    users: int | None = Field(default=None, ge=0, description="users that the sizes are for")
+    measured: CostValues | None = Field(default=None, description="costs by the nodes' own figures")
+    in_force: CostValues | None = Field(
+        default=None, description="measured costs as far as they are applied; only with costs: Measured"
+    )
+    moved_at: Time | None = Field(default=None, description="when the costs in force last moved")
+    fixed_cpu_percent: float | None = Field(
+        default=None, ge=0, description="of a node's CPU %, what does not grow with its connections"
+    )
+    by_seed: SizeUnderCosts | None = Field(default=None, description="size under the seed's costs")
+    by_measured: SizeUnderCosts | None = Field(default=None, description="size under measured costs")
+    saving: float | None = Field(
+        default=None, description="what measured costs would save a month, in USD; negative if they cost more"
+    )
+
+
 class WsFleetStatus(StatusModel):
     """The fleet as it was last seen."""
 
@@ -98,19 +148,22 @@ class WsFleetStatus(StatusModel):
         default_factory=list, max_length=8, description="what one node needs at the loads of the sizing rules"
     )
     recommendation: Text | None = Field(default=None, description="what would fit better, for people")
+    costs: CostStatus | None = Field(
+        default=None, description="measured costs beside the seed's, and what would follow from them"
+    )
     last_decision: Text | None = Field(
         default=None, description="the last decision in one line, for the column"
     )
     scaling: list[ScalingDecision] = Field(
         default_factory=list, max_length=10, description="last decisions, newest first"
     )
-    rebalance: Word | None = Field(
-        default=None, description="where a rebalance stands; absent while there is none"
-    )
     holds: list[Text] = Field(
         default_factory=list,
         max_length=16,
         description="what keeps the fleet from the size that its load asks for, at the last look",
+    )
+    rebalance: Word | None = Field(
+        default=None, description="where a rebalance stands; absent while there is none"
     )
     # Its shape is the scaling rules' own affair, written and read by them alone.
     memory: dict[str, Any] | None = Field(

@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 
 import typer
 from typer.exceptions import TyperException
 
-COMMANDS = ("operator", "plan", "simulate")
-"""Modules of this package, one a command; a new command is one more name here."""
+COMMANDS = ("operator", "plan", "simulate", "status", "top", "explain", "drain", "rebalance", "pause")
+"""Modules of this package, one or two commands each; a new command is one more name here."""
+HELP = "A fleet of WebSocket broadcast nodes on Kubernetes: plan it, run it, see and steer it."
 
 
-def build_app() -> typer.Typer:
-    """The application with all commands."""
+def build_app(commands: Iterable[str] = COMMANDS, name: str = "wsfleet", text: str = HELP) -> typer.Typer:
+    """An application with commands, by the names of their modules."""
     app = typer.Typer(
-        name="wsfleet",
-        help="A fleet of WebSocket broadcast nodes on Kubernetes: plan it, run it.",
-        add_completion=False,
+        name=name,
+        help=text,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
     app.callback()(_wsfleet)
-    for name in COMMANDS:
-        importlib.import_module(f"wsfleet.cli.{name}").register(app)
+    for module in commands:
+        importlib.import_module(f"wsfleet.cli.{module}").register(app)
     return app
 
 
@@ -37,10 +38,15 @@ def _wsfleet() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run a command line of `wsfleet`."""
+    run_app(build_app(), "wsfleet", arguments)
+
+
+def run_app(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
     """Run a command line; bad input ends it with one line on stderr and status 2."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        status = build_app()(given or ["--help"], standalone_mode=False, prog_name="wsfleet")
+        status = app(given or ["--help"], standalone_mode=False, prog_name=name)
     except TyperException as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         line = " ".join(message.split()).removeprefix("Invalid value: ").replace("Value error, ", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from enum import StrEnum
 from fractions import Fraction
@@ -42,6 +43,9 @@ _OPTION_BY_FIELD = {
     "profile": "--profile",
     "egressPrice": "--egress-price",
 }
+
+
+_OF_A_FLEET = ("namespace", "kubeconfig", "context")
 
 
 class Output(StrEnum):
@@ -161,6 +165,15 @@ def plan(
     egress_price: Annotated[
         Any, _option("--egress-price", "Price of traffic, USD a GiB.", values.decimal, "USD")
     ] = None,
+    fleet: Annotated[
+        str | None,
+        typer.Option(help="A running fleet: its size under the seed's costs and its own.", metavar="NAME"),
+    ] = None,
+    namespace: Annotated[
+        str | None, typer.Option("-n", "--namespace", help="Its namespace; default the context's.")
+    ] = None,
+    kubeconfig: Annotated[str | None, typer.Option(help="How to reach its cluster.")] = None,
+    context: Annotated[str | None, typer.Option(help="Context of the kubeconfig.")] = None,
     output: Annotated[Output, typer.Option("-o", "--output", help="Form of the output.")] = Output.TABLE,
 ) -> None:
     """Size a node and a fleet: settings with reasons, projections, order of events, cost, and notes.
@@ -177,11 +190,36 @@ def plan(
 
         render_machines()
         return
+    if fleet is not None:
+        _plan_fleet(fleet, given)
+        return
+    for name in _OF_A_FLEET:
+        if given[name] is not None:
+            raise typer.BadParameter(f"--{name} is for a running fleet: give --fleet NAME too")
     try:
         made = make_plan(_inputs(given), dict(_setting(text) for text in overrides or ()))
     except SizingError as error:
         raise typer.BadParameter(_one_line(error)) from error
     _write(made, output)
+
+
+def _plan_fleet(name: str, given: dict[str, Any]) -> None:
+    """Plan a running fleet: its own spec says everything else."""
+    from wsfleet.cli.plan_fleet import plan_fleet, render_fleet_plan
+
+    output = given["output"]
+    if output is Output.ENV:
+        raise typer.BadParameter("-o env can't be given with --fleet; table, json and yaml can")
+    defaults = {one.name: one.default for one in inspect.signature(plan).parameters.values()}
+    for option, value in given.items():
+        if option not in ("fleet", "output", *_OF_A_FLEET) and value != defaults[option]:
+            shown = "--set" if option == "overrides" else f"--{option.replace('_', '-')}"
+            raise typer.BadParameter(f"{shown} can't be given with --fleet: the fleet's own spec says it")
+    made = plan_fleet(name, given["namespace"], given["kubeconfig"], given["context"])
+    if output is Output.TABLE:
+        render_fleet_plan(made)
+    else:
+        _write_document(made.to_dict(), output)
 
 
 def _setting(text: str) -> tuple[str, str]:
@@ -282,11 +320,16 @@ def _write(made: Any, output: Output) -> None:
         render_plan(made)
     elif output is Output.ENV:
         sys.stdout.writelines(f"{name}={value}\n" for name, value in made.shown_env().items())
-    elif output is Output.JSON:
+    else:
+        _write_document(made.to_dict(), output)
+
+
+def _write_document(document: dict[str, Any], output: Output) -> None:
+    if output is Output.JSON:
         import json
 
-        sys.stdout.write(json.dumps(made.to_dict(), indent=2) + "\n")
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
         import yaml
 
-        sys.stdout.write(yaml.safe_dump(made.to_dict(), sort_keys=False, width=100))
+        sys.stdout.write(yaml.safe_dump(document, sort_keys=False, width=100))

@@ -40,6 +40,32 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table
     return made
 
 
+def fitting(
+    columns: Sequence[str], rows: Sequence[Sequence[str | Text]], width: int | None, spare: Sequence[str]
+) -> Table:
+    """A table within `width` columns of the screen: it goes without the `spare` columns, in this order.
+
+    A name that is cut short can't be copied; a column that is missing can be asked for with -o wide.
+    """
+    titles = [title.lstrip(">*") for title in columns]
+    left = list(range(len(columns)))
+    for name in spare:
+        if (
+            width is None
+            or _needs([columns[i] for i in left], [[row[i] for i in left] for row in rows]) <= width
+        ):
+            break
+        left = [i for i in left if titles[i] != name]
+    return table([columns[i] for i in left], [[row[i] for i in left] for row in rows])
+
+
+def _needs(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> int:
+    """Columns of the screen that a table takes with nothing cut or wrapped."""
+    titles = [len(title.lstrip(">*")) for title in columns]
+    widths = [max([title, *(len(row[i]) for row in rows)]) for i, title in enumerate(titles)]
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
 def pairs(rows: Iterable[tuple[str, str]]) -> Table:
     """Names and what they are, without a header."""
     made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))

@@ -6,12 +6,14 @@ because the operator also handles kinds for which that library has no model.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
 from kubernetes.aio.client.api_client import ApiClient
 
 from wsfleet.kube.errors import UnavailableError, error_for
@@ -49,6 +51,17 @@ class KubeClient:
         api.user_agent = "wsfleet"
         self.writes = 0
         """POST, PUT, PATCH and DELETE sent since the start: what an idle operator must not do."""
+        self._writing: set[asyncio.Task[Object]] = set()
+
+    async def settle(self, seconds: float) -> None:
+        """Wait for the answers to writes that are under way, also those whose caller was cancelled."""
+        if self._writing:
+            await asyncio.wait(self._writing, timeout=seconds)
+
+    @property
+    def server(self) -> str:
+        """The API server's address."""
+        return str(self._api.configuration.host)
 
     async def close(self) -> None:
         await self._api.close()
@@ -74,6 +87,15 @@ class KubeClient:
     async def create(self, obj: Object) -> Object:
         path = kind_of(obj).path(namespace_of(obj))
         return await self._call("POST", path, body=obj, query=[("fieldManager", FIELD_MANAGER)])
+
+    async def replace(self, obj: Object) -> Object:
+        """PUT of a whole object over the version that `obj` names.
+
+        Raises:
+            ConflictError: it has changed since.
+        """
+        path = kind_of(obj).path(namespace_of(obj), name_of(obj))
+        return await self._call("PUT", path, body=obj, query=[("fieldManager", FIELD_MANAGER)])
 
     async def apply(self, obj: Object, *, subresource: str = "") -> Object:
         """Server-side apply: our fields become what `obj` says, whoever changed them; others' stay."""
@@ -181,10 +203,35 @@ class KubeClient:
         headers: Mapping[str, str] | None = None,
         timeout: float = REQUEST_SECONDS,
     ) -> Object:
+        calling = self._exchange(method, path, query, body, content_type, headers or {}, timeout)
+        if method == "GET":
+            return await calling
+        # A write that was begun is seen to its end: cut off, nobody would know whether it still takes
+        # effect, perhaps when another operator acts already.
+        task = asyncio.ensure_future(calling)
+        self._writing.add(task)
+        task.add_done_callback(self._written)
+        return await asyncio.shield(task)
+
+    def _written(self, task: asyncio.Task[Object]) -> None:
+        self._writing.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may have gone
+
+    async def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: Object | None,
+        content_type: str,
+        headers: Mapping[str, str],
+        timeout: float,
+    ) -> Object:
         operation = f"{method} {path}"
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=_CONNECT_SECONDS)
         try:
-            response = await self._send(method, path, query, body, content_type, headers or {}, limits)
+            response = await self._send(method, path, query, body, content_type, headers, limits)
             async with response:
                 answer = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
@@ -222,6 +269,21 @@ class KubeClient:
         )
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+def guarded_request(guard: Callable[[], None]) -> type[aiohttp.ClientRequest]:
+    """Requests that ask `guard` when all waiting (for a connection, for TLS) is over, as they are sent.
+
+    Reading is free. What `guard` raises comes out of the call, and nothing is sent.
+    """
+
+    class Guarded(aiohttp.ClientRequest):
+        async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+            if self.method != "GET":
+                guard()
+            return await super().send(conn)
+
+    return Guarded
 
 
 async def _lines(stream: aiohttp.StreamReader) -> AsyncIterator[bytes]:

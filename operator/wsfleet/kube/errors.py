@@ -7,7 +7,8 @@ KubeError
 ├── ExpiredError        410: the resourceVersion of a watch is too old
 ├── InvalidError        400, 413, 422: what was sent is wrong; sending it again does not help
 ├── ForbiddenError      401, 403: the ServiceAccount may not
-└── UnavailableError    429, 5xx, no connection, no answer in time: try again later
+├── UnavailableError    429, 5xx, no connection, no answer in time: try again later
+└── NotLeadingError     not sent: another operator may lead by now
 """
 
 from __future__ import annotations
@@ -54,6 +55,13 @@ class ForbiddenError(KubeError):
 
 class UnavailableError(KubeError):
     """The API server does not answer now."""
+
+
+class NotLeadingError(KubeError):
+    """This process does not hold its lease (any more): it may change nothing."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__(operation, 0, "not sent: the lease is not held")
 
 
 def in_going_namespace(error: KubeError) -> bool:

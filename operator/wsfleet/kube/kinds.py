@@ -50,10 +50,11 @@ PODMONITOR = Kind("monitoring.coreos.com", "v1", "podmonitors", "PodMonitor")
 PROMETHEUSRULE = Kind("monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule")
 NODE = Kind("", "v1", "nodes", "Node", namespaced=False)
 EVENT = Kind("events.k8s.io", "v1", "events", "Event")
+LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 
 _ALL = (
     *(WSFLEET, POD, REPLICASET, SERVICE, CONFIGMAP, SECRET, PDB, NETWORKPOLICY),
-    *(PODMONITOR, PROMETHEUSRULE, NODE, EVENT),
+    *(PODMONITOR, PROMETHEUSRULE, NODE, EVENT, LEASE),
 )
 _BY_NAME = {(kind.api_version, kind.kind): kind for kind in _ALL}
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
-from wsfleet.kube.client import KubeClient
+from wsfleet.kube.client import KubeClient, guarded_request
 
 _CALLS_AT_ONCE = 100
 
@@ -52,8 +53,13 @@ class Login:
             raise LoginError(f"no credentials for a Kubernetes cluster in {place}: {exc}") from exc
         return configuration
 
-    async def connect(self, watches: int = 0) -> KubeClient:
-        """A client; it has to be closed. `watches` are held open beside its calls: each has a connection."""
+    async def connect(self, watches: int = 0, guard: Callable[[], None] | None = None) -> KubeClient:
+        """A client; it has to be closed. `watches` are held open beside its calls: each has a connection.
+
+        `guard` is asked before each write is sent, and raises where it may not be.
+        """
         configuration = await self.configuration()
         configuration.connection_pool_maxsize = _CALLS_AT_ONCE + watches
+        if guard is not None:
+            configuration.client_session_kwargs = {"request_class": guarded_request(guard)}
         return KubeClient(ApiClient(configuration))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from wsfleet.costs import Applied, CostBook, book_from_status
 from wsfleet.kube.apply import Applier
 from wsfleet.kube.cache import Cache
 from wsfleet.kube.client import KubeClient
@@ -39,6 +41,8 @@ class Context:
     """Fleets whose pods are brought to another shape now; `rollouts_at_once` bounds them."""
 
 
+COSTS = "costs"
+"""Of the status' memory: what was measured of costs, and which are in force."""
 BALANCE = "rebalance"
 """Of the status' memory: where a rebalance stands."""
 SAID = "said"
@@ -59,6 +63,13 @@ class FleetState:
     prepared_for: object = None
     figures: dict[str, NodeFigures] = field(default_factory=dict)
     """Last figures by pod UID."""
+    costs: CostBook = field(default_factory=CostBook)
+    costs_applied: Applied | None = None
+    """Measured costs in force; None before the fleet was first sized by them."""
+    costs_shown: tuple[object, dict[str, Any]] | None = None
+    """The costs of the status, and what they were worked out for."""
+    costs_kept: tuple[object, dict[str, Any]] | None = None
+    """The same of what a restart has to know."""
     token: str = ""
     secret_seen_at: float = -math.inf
     credentials_seen_at: float = -math.inf
@@ -83,15 +94,28 @@ class FleetState:
     """The last look's; None before the first."""
 
     @classmethod
-    def of(cls, fleet: Object) -> FleetState:
-        """The state of a fleet met for the first time by this process: what its status says."""
+    def of(cls, fleet: Object, now: float | None = None) -> FleetState:
+        """The state of a fleet met for the first time by this process: what its status says.
+
+        `now` are epoch seconds, by default the clock's.
+        """
         status = dict(fleet.get("status") or {})
         memory = status.get("memory")
         history = History.from_status(memory, status.get("scaling") or ())
         said = memory.get(SAID) if isinstance(memory, dict) else None
         words = {one for one in said if isinstance(one, str)} if isinstance(said, list) else set()
         balance = RebalanceMemory.from_status(memory.get(BALANCE) if isinstance(memory, dict) else None)
-        return cls(uid=fleet["metadata"]["uid"], status=status, history=history, said=words, balance=balance)
+        kept = memory.get(COSTS) if isinstance(memory, dict) else None
+        costs, applied = book_from_status(kept, time.time() if now is None else now)
+        return cls(
+            uid=fleet["metadata"]["uid"],
+            status=status,
+            history=history,
+            said=words,
+            costs=costs,
+            costs_applied=applied,
+            balance=balance,
+        )
 
     @property
     def jitter(self) -> float:

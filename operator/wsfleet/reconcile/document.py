@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from wsfleet.reconcile.context import BALANCE, SAID
+from wsfleet.reconcile.context import BALANCE, COSTS, SAID
 from wsfleet.reconcile.facts import cut
 from wsfleet.reconcile.observe import Observed
 from wsfleet.reconcile.prepare import Prepared
@@ -18,6 +19,17 @@ from wsfleet.status import Finding, merge_conditions
 _DECISIONS = 10
 
 
+@dataclass(frozen=True, slots=True)
+class CostsTold:
+    """Of a fleet's costs: what the status shows, and what a restart has to know."""
+
+    shown: Mapping[str, Any] = field(default_factory=dict)
+    kept: Mapping[str, Any] = field(default_factory=dict)
+
+
+NO_COSTS = CostsTold()
+
+
 def status_document(
     prepared: Prepared,
     seen: Observed,
@@ -27,6 +39,7 @@ def status_document(
     phase: str,
     before: Mapping[str, Any],
     said: Collection[str] = (),
+    costs: CostsTold = NO_COSTS,
     balance: RebalanceMemory | None = None,
 ) -> dict[str, Any]:
     """The whole status of a fleet whose spec is good; `before` is the last one, `said` what was remarked."""
@@ -42,6 +55,7 @@ def status_document(
         "desiredReplicas": decision.desired,
         "provenShape": prepared.shape if proven else before.get("provenShape"),
         "nodeSettings": {**prepared.facts["nodeSettings"], **_in_force(prepared, seen)},
+        "costs": dict(costs.shown) or None,
         "scaling": cut(history.decisions_to_status()[:_DECISIONS]),
         "holds": cut([hold.text for hold in decision.holds]),
         "lastDecision": _last_decision(history),
@@ -50,6 +64,7 @@ def status_document(
         "memory": {
             **history.to_status(),
             **({SAID: sorted(said)} if said else {}),
+            **({COSTS: dict(costs.kept)} if costs.kept else {}),
             **({BALANCE: kept} if (kept := balance.to_status()) else {}),
         },
     }

@@ -13,6 +13,7 @@ from wsfleet.kube.errors import InvalidError, NotFoundError
 from wsfleet.kube.kinds import REPLICASET, WSFLEET, Object, name_of, namespace_of
 from wsfleet.kube.reflector import Key
 from wsfleet.reconcile.context import Context, FleetState
+from wsfleet.reconcile.costs import costs_in_force, costs_told, watch_costs
 from wsfleet.reconcile.document import status_document
 from wsfleet.reconcile.findings import all_findings, phase_of
 from wsfleet.reconcile.machines import misfit
@@ -124,6 +125,7 @@ class Look:
         recheck_token(self._state, seen)
         await ensure_template(self._context, self._state, prepared)
         await hurry_kubelets(self._context, self._key, seen, prepared.settings_hash)
+        watch_costs(self._state, prepared, seen)
         decision, world, held = self._decide(prepared, seen)
         step = next_fleet_step(world, pace(prepared, seen, decision.desired))
         if held and isinstance(step, Idle):
@@ -136,6 +138,7 @@ class Look:
         warn_of(self._context, self._fleet, self._state, findings)
         phase = phase_of(findings, seen, decision, is_rolling(world, prepared.rollout))
         state = self._state
+        costs = costs_told(state, prepared)
         new = status_document(
             prepared,
             seen,
@@ -145,6 +148,7 @@ class Look:
             phase,
             state.status,
             state.said,
+            costs,
             state.balance,
         )
         self._measure(new)
@@ -154,11 +158,13 @@ class Look:
     def _findings(self, prepared: Prepared, seen: Observed, decision: Decision, step: Step) -> list[Finding]:
         """The fleet's conditions, with what the nodes say of the stream and the machines of their size."""
         spoke = {pod.uid: pod.shape for pod in seen.active if pod.uid in seen.figures}
+        new = [pod.name for pod in seen.active if spoke.get(pod.uid) == prepared.shape]
         stream = stream_finding(
             prepared.build.settings,
             [seen.figures[uid] for uid, shape in spoke.items() if shape == prepared.shape],
             [seen.figures[uid] for uid, shape in spoke.items() if shape != prepared.shape],
             self._state.status,
+            f"-n {self._fleet['metadata']['namespace']} {min(new)}" if new else "",
         )
         no_room = ""
         if len(seen.ready) < decision.desired:
@@ -184,7 +190,8 @@ class Look:
         restarted = _restarted_before(self._context, self._key, self._state)
         fleet = {**self._fleet, "status": self._state.status}
         image = image_of(fleet, self._context.options.node_image, restarted)
-        mark = fingerprint(self._fleet, image)
+        costs = costs_in_force(self._fleet, self._state.costs_applied)
+        mark = fingerprint(self._fleet, image, costs)
         if self._state.prepared is None or self._state.prepared_for != mark:
             options = self._context.options
             self._state.prepared = prepare(
@@ -193,6 +200,7 @@ class Look:
                 options.operator_namespace,
                 self._context.optional_kinds,
                 admin_peers=options.admin_peers,
+                costs=costs,
             )
             self._state.prepared_for = mark
             remark(self._context, self._fleet, self._state)
@@ -205,7 +213,10 @@ class Look:
         snapshot = Snapshot.of(
             seen.now, seen.pods, replicas=world.total, rolling=is_rolling(world, prepared.rollout)
         )
-        decision, self._state.history = decide(prepared.scaling, snapshot, self._state.history, seen.now)
+        fixed = self._state.costs.fixed_percent(prepared.build.settings.cpu_limit)
+        decision, self._state.history = decide(
+            prepared.scaling, snapshot, self._state.history, seen.now, fixed
+        )
         if decision.changes:
             text = f"{decision.current} to {number_of_nodes(decision.desired)}: {'; '.join(decision.reasons)}"
             logger.info("%s/%s: %s", namespace_of(self._fleet), name_of(self._fleet), text)

@@ -126,25 +126,39 @@ def first_token(data: dict[str, str]) -> str:
 
 
 async def missing_secret(context: Context, state: FleetState, prepared: Prepared) -> Problem | None:
-    """The Secret with the NATS credentials, if the spec names one that is not there."""
-    wanted = prepared.fleet.spec.nats.credentials_secret
-    if wanted is None:
+    """A Secret that the spec names and that is not there, or lacks a key."""
+    wanted = _wanted_secrets(prepared)
+    if not wanted:
         return None
     pause = _MISSING_SECRET_SECONDS if state.credentials_problem else _SECRET_SECONDS
     if time.monotonic() - state.credentials_seen_at < pause:
         return state.credentials_problem
     problem = None
-    try:
-        secret = await context.client.get(SECRET, prepared.build.namespace, wanted.name)
-        if wanted.key not in (secret.get("data") or {}):
-            text = f"spec.nats.credentialsSecret: Secret {wanted.name} has no key {wanted.key}"
-            problem = Problem("SecretKeyMissing", text)
-    except NotFoundError:
-        problem = Problem(
-            "SecretMissing", f"spec.nats.credentialsSecret: there is no Secret {wanted.name} here"
-        )
+    for path, name, keys in wanted:
+        try:
+            there = (await context.client.get(SECRET, prepared.build.namespace, name)).get("data") or {}
+            missing = [key for key in keys if key not in there]
+            if missing:
+                problem = Problem("SecretKeyMissing", f"{path}: Secret {name} has no key {missing[0]}")
+        except NotFoundError:
+            problem = Problem("SecretMissing", f"{path}: there is no Secret {name} here")
+        if problem is not None:
+            break
     state.credentials_problem, state.credentials_seen_at = problem, time.monotonic()
     return problem
+
+
+def _wanted_secrets(prepared: Prepared) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Field, name and keys of each Secret that the nodes mount and the user makes."""
+    spec = prepared.fleet.spec
+    wanted: list[tuple[str, str, tuple[str, ...]]] = []
+    credentials = spec.nats.credentials_secret
+    if credentials is not None:
+        wanted.append(("spec.nats.credentialsSecret", credentials.name, (credentials.key,)))
+    if spec.tls is not None:
+        keys = (names.TLS_CERT_KEY, names.TLS_KEY_KEY)
+        wanted.append(("spec.tls.secretName", spec.tls.secret_name, keys))
+    return wanted
 
 
 async def ensure_template(context: Context, state: FleetState, prepared: Prepared) -> None:

@@ -38,7 +38,7 @@ from wsfleet.scaling.from_spec import (
     rollout_policy_from_spec,
     windows_from_spec,
 )
-from wsfleet.sizing import SizingError, make_plan
+from wsfleet.sizing import Costs, Inputs, SizingError, make_plan
 from wsfleet.sizing.from_spec import inputs_from_spec
 
 _WATCHED_ANNOTATIONS = (
@@ -63,6 +63,9 @@ class Prepared:
     """What should be there of one fleet."""
 
     fleet: WsFleet
+    inputs: Inputs
+    overrides: Mapping[str, Any]
+    """What the plan was made from."""
     build: BuildContext
     shape: str
     settings_hash: str
@@ -83,12 +86,12 @@ class Prepared:
         return self.fleet.metadata.generation
 
 
-def fingerprint(fleet: Mapping[str, Any], image: str) -> object:
+def fingerprint(fleet: Mapping[str, Any], image: str, costs: Costs | None = None) -> object:
     """Equal as long as `prepare` would give the same again."""
     metadata = fleet["metadata"]
     annotations = metadata.get("annotations") or {}
     watched = tuple(annotations.get(name) for name in _WATCHED_ANNOTATIONS)
-    return (metadata["uid"], metadata.get("generation"), image, watched)
+    return (metadata["uid"], metadata.get("generation"), image, watched, costs)
 
 
 def prepare(
@@ -98,8 +101,9 @@ def prepare(
     optional: frozenset[Kind],
     *,
     admin_peers: tuple[Peer, ...] = (PROMETHEUS,),
+    costs: Costs | None = None,
 ) -> Prepared | Problem:
-    """Check, size and build a fleet."""
+    """Check, size and build a fleet. `costs` are the measured ones in force, where a spec asks for them."""
     # Not parsed: a status of another release must not make a good spec unreadable.
     document = {key: value for key, value in fleet.items() if key != "status"}
     try:
@@ -107,7 +111,7 @@ def prepare(
     except InvalidFleetError as error:
         return Problem("InvalidSpec", "; ".join(error.problems))
     try:
-        inputs, overrides = inputs_from_spec(parsed.spec)
+        inputs, overrides = inputs_from_spec(parsed.spec, costs)
         plan = make_plan(inputs, overrides)
     except SizingError as error:
         return Problem("SizingFailed", str(error))
@@ -130,6 +134,8 @@ def prepare(
         objects.append(build_prometheusrule(build))
     return Prepared(
         fleet=parsed,
+        inputs=inputs,
+        overrides=overrides,
         build=build,
         shape=shape,
         settings_hash=settings_hash(settings_file(build.settings)),

@@ -94,6 +94,8 @@ def settings_of(planned: Settings, spec: WsFleetSpec) -> Settings:
     return planned.model_copy(
         update={
             "nats_credentials_file": f"{names.CREDENTIALS_DIRECTORY}/{secret.key}" if secret else "",
+            "tls_cert_file": f"{names.TLS_DIRECTORY}/{names.TLS_CERT_KEY}" if spec.tls else "",
+            "tls_key_file": f"{names.TLS_DIRECTORY}/{names.TLS_KEY_KEY}" if spec.tls else "",
             "addr": f":{names.PORT_WS}",
             "admin_addr": f":{names.PORT_ADMIN}",
             "settings_file": f"{names.SETTINGS_DIRECTORY}/{names.SETTINGS_KEY}",

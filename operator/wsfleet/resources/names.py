@@ -50,6 +50,8 @@ SETTINGS_KEY = "settings.env"
 TOKEN_DIRECTORY = "/etc/wsnode/token"
 TOKENS_KEY = "tokens"
 CREDENTIALS_DIRECTORY = "/etc/wsnode/nats"
+TLS_DIRECTORY = "/etc/wsnode/tls"
+TLS_CERT_KEY, TLS_KEY_KEY = "tls.crt", "tls.key"  # of a Secret of type kubernetes.io/tls
 
 
 def service_name(fleet: str) -> str:

@@ -19,11 +19,11 @@ def build_service(context: BuildContext) -> dict[str, Any]:
         "selector": names.serving_selector(context.name),
         "ports": [
             {
-                "name": names.PORT_WS_NAME,
+                "name": "https" if context.spec.tls is not None else names.PORT_WS_NAME,
                 "port": wanted.port,
                 "targetPort": names.PORT_WS_NAME,
                 "protocol": "TCP",
-                "appProtocol": "kubernetes.io/ws",
+                "appProtocol": "kubernetes.io/wss" if context.spec.tls is not None else "kubernetes.io/ws",
             }
         ],
     }

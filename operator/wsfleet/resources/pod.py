@@ -133,6 +133,9 @@ def _volumes(context: BuildContext) -> list[dict[str, Any]]:
                 },
             }
         )
+    if context.spec.tls is not None:
+        secret = {"secretName": context.spec.tls.secret_name, "defaultMode": _GROUP_READABLE}
+        volumes.append({"name": "tls", "secret": secret})
     return volumes
 
 
@@ -146,6 +149,8 @@ def _mounts(context: BuildContext) -> list[dict[str, Any]]:
         mounts.append(
             {"name": "nats-credentials", "mountPath": names.CREDENTIALS_DIRECTORY, "readOnly": True}
         )
+    if context.spec.tls is not None:
+        mounts.append({"name": "tls", "mountPath": names.TLS_DIRECTORY, "readOnly": True})
     return mounts
 
 

@@ -28,6 +28,8 @@ def shape_of(context: BuildContext) -> dict[str, Any]:
     """What the hash is made of: everything that only a new pod can take over."""
     spec = context.spec
     credentials = spec.nats.credentials_secret
+    # Only where it is there: a fleet without it keeps the hash that it has.
+    tls = {"tlsSecret": spec.tls.secret_name} if spec.tls is not None else {}
     return {
         "form": _FORM,
         "fleet": context.name,
@@ -38,6 +40,7 @@ def shape_of(context: BuildContext) -> dict[str, Any]:
         "cpuLimitMillis": context.limits.cpu_millis,
         "memoryLimitBytes": context.limits.memory_bytes,
         "credentialsSecret": [credentials.name, credentials.key] if credentials else None,
+        **tls,
         "template": as_written(spec.template),
         "restartedAt": context.restarted_at,
     }

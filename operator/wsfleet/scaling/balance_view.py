@@ -42,7 +42,7 @@ class BalanceView:
             if node.terminating and (node.terminating_seconds or 0.0) < policy.terminating_seconds
         ]
         emptied = [node for node in present if node.marked or node.draining]
-        ready = [node for node in present if node.ready and node not in emptied]
+        ready = [node for node in present if node.ready and not (node.marked or node.draining)]
         known = tuple(
             sorted(
                 (node for node in ready if node.has_figures(policy.fresh_seconds)),

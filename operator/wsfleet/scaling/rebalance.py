@@ -119,14 +119,14 @@ def _shed(
     policy: RebalancePolicy, view: BalanceView, memory: RebalanceMemory, now: float, budget: float
 ) -> tuple[Rebalance, RebalanceMemory]:
     """One round of closes, shared by the donors as their excess is, so that all end together."""
-    receivers = view.serving
-    most = min(view.excess, view.held_by(view.takers(receivers)), max(1, int(budget * policy.round_seconds)))
+    receivers, excess = view.serving, view.excess
+    most = min(excess, view.held_by(view.takers(receivers)), max(1, int(budget * policy.round_seconds)))
     sheds, given, total = [], 0, 0
     number = memory.round + 1
     for node in view.donors:
         over = view.over(node)
         total += over
-        closes = most * total // view.excess - given  # in sum exactly `most`
+        closes = most * total // excess - given  # in sum exactly `most`
         given += closes
         if closes:
             sheds.append(

@@ -45,7 +45,13 @@ class NodeFigures:
     settings_error: str | None = None
     cpu_seconds_total: float | None = None
     deliveries_total: float | None = None
+    replayed_total: float | None = None
     messages_in_total: float | None = None
+    feed_readers: int | None = None
+    """Processes of the node that each take in every message."""
+    memory_per_connection: float | None = None
+    """Bytes, by the node's own growth, as seen over so many connections."""
+    memory_over_connections: int | None = None
 
     @property
     def draining(self) -> bool:
@@ -78,7 +84,11 @@ def parse_status(answer: Any, taken: float) -> NodeFigures:
         settings_error=read.text("settings", "error"),
         cpu_seconds_total=read.number("costs", "cpu_seconds_total"),
         deliveries_total=read.number("costs", "deliveries_total"),
+        replayed_total=read.number("costs", "replayed_total"),
         messages_in_total=read.number("costs", "messages_in_total"),
+        feed_readers=read.integer("costs", "feed_readers"),
+        memory_per_connection=read.number("costs", "memory_bytes_per_connection"),
+        memory_over_connections=read.integer("costs", "memory_over_connections"),
     )
 
 

@@ -15,10 +15,14 @@ logger = logging.getLogger(__name__)
 
 TOKEN_HEADER = "X-Wsfleet-Token"
 TERM_HEADER = "X-Wsfleet-Term"
+_OUTDATED = 409  # a node's answer to a term that is lower than one it has seen
 
 
 class NodeAdmin:
-    """Reads and steers the nodes of fleets. `term` gives the number that outdated operators lack."""
+    """Reads and steers the nodes of fleets. `term` gives the number that outdated operators lack.
+
+    `outdated` is told when a node says that a later leader was there.
+    """
 
     def __init__(
         self,
@@ -28,17 +32,24 @@ class NodeAdmin:
         round_seconds: float = 4.0,
         concurrency: int = 128,
         term: Callable[[], int] = lambda: 0,
+        outdated: Callable[[], None] = lambda: None,
     ) -> None:
         self._transport = transport
         self._timeout = timeout
         self._round_seconds = round_seconds
         self._concurrency = concurrency
         self._term = term
+        self._outdated = outdated
 
     async def scrape(self, targets: Sequence[Target]) -> dict[str, NodeFigures]:
         """Figures by pod UID of the nodes that answered in time."""
+        answers = await self.ask(targets)
+        return {uid: answer for uid, answer in answers.items() if isinstance(answer, NodeFigures)}
+
+    async def ask(self, targets: Sequence[Target]) -> dict[str, NodeFigures | ScrapeError]:
+        """By pod UID a node's figures, or why there are none; the round's end leaves out who was not done."""
         gate = asyncio.Semaphore(self._concurrency)  # this fleet's own
-        found: dict[str, NodeFigures] = {}
+        found: dict[str, NodeFigures | ScrapeError] = {}
 
         async def one(target: Target) -> None:
             async with gate:
@@ -48,6 +59,7 @@ class NodeAdmin:
                     )
                 except ScrapeError as exc:
                     logger.debug("no figures from %s/%s: %s", target.namespace, target.pod, exc)
+                    found[target.uid] = exc
                     return
                 found[target.uid] = parse_status(answer, time.monotonic())
 
@@ -88,7 +100,15 @@ class NodeAdmin:
         self, method: str, target: Target, path: str, token: str, body: Mapping[str, Any] | None
     ) -> None:
         headers = {TOKEN_HEADER: token, TERM_HEADER: str(self._term())}
-        await self._transport.request(method, target, path, headers=headers, body=body, timeout=self._timeout)
+        try:
+            await self._transport.request(
+                method, target, path, headers=headers, body=body, timeout=self._timeout
+            )
+        except ScrapeError as exc:
+            if exc.status == _OUTDATED:
+                logger.warning("%s/%s: %s", target.namespace, target.pod, exc)
+                self._outdated()
+            raise
 
 
 async def _within(seconds: float, jobs: Sequence[Awaitable[None]]) -> None:

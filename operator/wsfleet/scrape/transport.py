@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import aiohttp
 
-from wsfleet.kube.client import KubeClient
-from wsfleet.kube.errors import KubeError
+from wsfleet.kube.client import KubeClient, guarded_request
+from wsfleet.kube.errors import KubeError, NotLeadingError
 
 ADMIN_PORT = 9102
 _ANSWER_BYTES = 256 * 1024
@@ -19,7 +19,14 @@ _MOST_DESCRIPTORS = 65_536
 
 
 class ScrapeError(Exception):
-    """A node did not answer, or refused; the message says what happened."""
+    """A node did not answer, or refused; the message says what happened.
+
+    `status` is HTTP's, 0 without an answer.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +57,11 @@ class Transport(Protocol):
 
 
 class DirectTransport:
-    """Straight to the pod's address."""
+    """Straight to the pod's address. `guard` is asked before each change is sent, and raises to forbid it."""
 
-    def __init__(self, port: int = ADMIN_PORT) -> None:
+    def __init__(self, port: int = ADMIN_PORT, *, guard: Callable[[], None] = lambda: None) -> None:
         self._port = port
+        self._request_class = guarded_request(guard)
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
@@ -69,7 +77,9 @@ class DirectTransport:
         if self._session is None:
             # No limit over all fleets: one fleet's hanging pods must not use up another's connections.
             connector = aiohttp.TCPConnector(limit=0, limit_per_host=2, keepalive_timeout=30)
-            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            self._session = aiohttp.ClientSession(
+                connector=connector, cookie_jar=aiohttp.DummyCookieJar(), request_class=self._request_class
+            )
         host = f"[{target.address}]" if ":" in target.address else target.address
         try:
             async with self._session.request(
@@ -84,7 +94,8 @@ class DirectTransport:
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             raise ScrapeError(str(exc) or f"no answer within {timeout:g} s") from exc
         if response.status != 200:
-            raise ScrapeError(f"HTTP {response.status}: {answer[:200].decode('utf-8', 'replace').strip()}")
+            text = answer[:200].decode("utf-8", "replace").strip()
+            raise ScrapeError(f"HTTP {response.status}: {text}", response.status)
         try:
             return json.loads(answer)
         except (ValueError, RecursionError) as exc:
@@ -135,8 +146,10 @@ class ProxyTransport:
                 body=dict(body) if body is not None else None,
                 timeout=timeout,
             )
+        except NotLeadingError:
+            raise
         except KubeError as exc:
-            raise ScrapeError(exc.message) from exc
+            raise ScrapeError(exc.message, exc.status) from exc
 
     async def close(self) -> None:
         pass  # the client is its owner's

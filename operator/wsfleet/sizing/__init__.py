@@ -4,6 +4,7 @@ Pure: values in, values out. `make_plan` is the entrance, `Plan` what comes out;
 `wsfleet plan` use the same. Source of every rule: the seed document on sizing, section by section.
 """
 
+from wsfleet.sizing.comparison import Comparison, Size, compare
 from wsfleet.sizing.errors import SizingError
 from wsfleet.sizing.inputs import (
     SEED_LOAD,
@@ -31,6 +32,7 @@ __all__ = [
     "SEED_FIELDS",
     "SEED_LOAD",
     "USER_RATES",
+    "Comparison",
     "CostSource",
     "Costs",
     "Drain",
@@ -43,10 +45,12 @@ __all__ = [
     "PodResources",
     "Profile",
     "Reserved",
+    "Size",
     "SizingError",
     "StreamLimits",
     "Triggers",
     "choose_machine",
+    "compare",
     "exact",
     "machine_by_hand",
     "machine_with",

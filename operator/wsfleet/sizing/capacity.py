@@ -55,7 +55,7 @@ class Capacity:
             burstable=machine.burstable,
             message_cpu_us=costs.message_cpu_us,
             connection_cpu_us=load.message_rate * costs.message_cpu_us,
-            fixed_cpu_us=load.publish_rate * costs.intake_cpu_us,
+            fixed_cpu_us=load.publish_rate * costs.intake_cpu_us + costs.idle_cpu_us,
             connection_memory_bytes=costs.connection_memory_bytes,
             message_rate=load.message_rate,
             peak_rate=load.peak_rate,

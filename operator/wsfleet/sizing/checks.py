@@ -90,6 +90,7 @@ def _check_choices(inputs: Inputs) -> None:
     costs, triggers, drain = inputs.costs, inputs.triggers, inputs.drain
     _between("sizing.costs.messageCpu", costs.message_cpu_us, 0, 10**9, " us")
     _between("sizing.costs.intakeCpu", costs.intake_cpu_us, 0, 10**9, " us")
+    _between("sizing.costs.idleCpu", costs.idle_cpu_us, 0, 10**9, " us")
     if not 1 <= costs.connection_memory_bytes <= 2**40:
         shown = f"{float(costs.connection_memory_bytes):g} bytes"
         raise SizingError("sizing.costs.connectionMemory", shown, "must be at least 1 byte")

@@ -111,6 +111,7 @@ def _costs(plan: Plan) -> _Document:
         "source": str(costs.source),
         "messageCpuMicroseconds": number(costs.message_cpu_us),
         "intakeCpuMicroseconds": number(costs.intake_cpu_us),
+        "idleCpuMicrosecondsPerSecond": number(costs.idle_cpu_us),
         "connectionMemoryBytes": number(costs.connection_memory_bytes, 1),
         "connectionVcpu": _vcpu(plan.capacity.connection_cpu_us),
     }

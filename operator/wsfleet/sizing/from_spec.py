@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from wsfleet.api import WsFleetSpec
+from wsfleet.api import CostValues, WsFleetSpec
 from wsfleet.api.spec import Sizing
 from wsfleet.sizing.inputs import (
     Costs,
@@ -24,8 +24,10 @@ from wsfleet.sizing.inputs import (
 from wsfleet.sizing.machines import Machine
 
 
-def inputs_from_spec(spec: WsFleetSpec) -> tuple[Inputs, dict[str, Any]]:
+def inputs_from_spec(spec: WsFleetSpec, measured: Costs | None = None) -> tuple[Inputs, dict[str, Any]]:
     """Inputs, and overrides by settings field: the user's, and which stream the spec names.
+
+    `measured` are the costs in force of a fleet that is sized by its own; without them the seed's are.
 
     Raises:
         SizingError: the instance type is unknown, or CPU is given without memory.
@@ -34,7 +36,7 @@ def inputs_from_spec(spec: WsFleetSpec) -> tuple[Inputs, dict[str, Any]]:
         machine=_machine(spec),
         reserved=_reserved(spec),
         load=_load(spec),
-        costs=_costs(spec.sizing),
+        costs=_costs(spec.sizing, measured),
         profile=Profile(spec.profile),
         limits=Limits(spec.sizing.limits),
         triggers=_triggers(spec),
@@ -79,8 +81,10 @@ def _load(spec: WsFleetSpec) -> Load:
     )
 
 
-def _costs(sizing: Sizing) -> Costs:
+def _costs(sizing: Sizing, measured: Costs | None) -> Costs:
     figures = sizing.figures
+    if sizing.costs == "Measured":
+        return measured or Costs()
     if sizing.costs == "Seed" or figures is None:
         return Costs()
     return Costs(
@@ -88,6 +92,17 @@ def _costs(sizing: Sizing) -> Costs:
         intake_cpu_us=exact(figures.cpu_micros_per_published),
         connection_memory_bytes=exact(figures.memory_bytes_per_connection),
         source=CostSource.BY_HAND,
+    )
+
+
+def measured_costs(values: CostValues) -> Costs:
+    """The costs of a plan from those in a fleet's status."""
+    return Costs(
+        message_cpu_us=exact(values.message_cpu_micros),
+        intake_cpu_us=exact(values.published_cpu_micros),
+        idle_cpu_us=exact(values.idle_cpu_micros),
+        connection_memory_bytes=exact(values.memory_per_connection),
+        source=CostSource.MEASURED,
     )
 
 

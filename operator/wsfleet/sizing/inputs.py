@@ -72,14 +72,17 @@ class Costs:
     """What traffic costs a node.
 
     `message_cpu_us` is CPU a delivered message, `intake_cpu_us` CPU a message taken from NATS (once a
-    node, so adding nodes does not divide it), `connection_memory_bytes` memory a connection. The
-    seed's figures: 0.0002 vCPU a connection at 2 messages a second, and 0.1 MB (of 2**20 bytes).
+    node, so adding nodes does not divide it), `idle_cpu_us` CPU a second whatever comes,
+    `connection_memory_bytes` memory a connection. The seed's figures: 0.0002 vCPU a connection at 2
+    messages a second, and 0.1 MB (of 2**20 bytes). `remark` says where measured ones stand.
     """
 
     message_cpu_us: Fraction = Fraction(100)
     connection_memory_bytes: Fraction = Fraction(MIB, 10)
     intake_cpu_us: Fraction = Fraction(0)
     source: CostSource = CostSource.SEED
+    idle_cpu_us: Fraction = Fraction(0)
+    remark: str = ""
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,9 @@ def _costs(plan: Plan) -> Note:
         text = f"Costs: Seed ({figures}), an assumption about another server; measure your own fleet's"
     else:
         text = f"Costs: {costs.source} ({figures})"
+    if costs.remark:
+        # A spec that asks for measured costs, and has to be told which ones it got.
+        return _warning("costs", f"{text}; {costs.remark}")
     return Note("costs", NoteKind.INFO, text)
 
 

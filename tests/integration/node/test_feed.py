@@ -120,7 +120,7 @@ async def test_a_connection_cut_while_messages_flow_loses_none(nats_server: Nats
         got = await data(client, 600)
         assert [m["data"] for m in got] == list(range(600))
         assert [m["prev"] for m in got] == list(range(600))
-        assert node.counters.feed_reconnects > 5
+        assert node.counters.feed_reconnects > 0
         await client.close()
 
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from nats.aio.client import Client
 
-from tests.support.feeds import cut, data, hold, seeded, transport_of
+from tests.support.feeds import cut, data, hold, seeded, settle, transport_of
 from tests.support.nats import NatsServer
 from tests.support.node import node_settings, running_node, until
 from tests.support.wsclient import WsClient, subscribe
 from wsnode.config import Settings
+from wsnode.natsclient import settled
 
 
 def _settings(server: NatsServer, **changes: Any) -> Settings:
@@ -24,7 +25,7 @@ def _settings(server: NatsServer, **changes: Any) -> Settings:
 async def _say(broker: Client, *messages: tuple[str, bytes]) -> None:
     for channel, payload in messages:
         await broker.publish(f"odin.token.{channel}", payload)
-    await broker.flush()
+    await settled(broker)
 
 
 @asynccontextmanager
@@ -156,6 +157,7 @@ async def test_a_node_that_the_broker_cuts_for_being_slow_tells_it(nats_server: 
         client = await WsClient.open(node.port, "A.b")
         await _say(broker, ("A.b", b"0"))
         await data(client, 1)
+        await settle()  # the node reads again, after a pause of its own
         transport = transport_of(node)
         transport.pause_reading()
         payload = b'"%s"' % (b"x" * 60_000)

@@ -17,7 +17,6 @@ from tests.support.slowclient import (
     hear,
     hear_until,
     open_slow,
-    publish_numbers,
     seqs_of,
     subscribing,
 )
@@ -136,9 +135,8 @@ async def test_whoever_is_patched_holds_what_was_published(nats_server: NatsServ
 
 async def test_a_patch_rests_only_on_what_was_given(nats_server: NatsServer) -> None:
     """Across a resume, another subscription, and a name that comes while another goes."""
-    rng = random.Random(1)
     async with running_node(node_settings(nats_server.url)) as node:
-        ticks = [_tick(rng, number) for number in range(1, 40)]
+        ticks = [{"still": STILL, "n": number} for number in range(1, 40)]
         await _publish(nats_server, "A.b", *ticks[:5])
         await until(lambda: node.feed.position == 5)
         client = await WsClient.open(node.port)
@@ -178,12 +176,14 @@ async def test_patches_and_skips_together(nats_server: NatsServer) -> None:
         async def publish(count: int) -> None:
             for _ in range(count):
                 number = node.feed.position + 1
-                ticks[number] = _tick(rng, number)
+                ticks[number] = {"still": STILL, "n": number}
                 await _publish(nats_server, "A.b", ticks[number])
                 await _arrived(node, number)
 
         await publish(5)
-        await publish_numbers(nats_server, "F.f", 6, 6 + 2 * FILLING, "f" * 8000)
+        # No patch makes these short.
+        fillings = ({"n": n, "text": rng.randbytes(4000).hex()} for n in range(2 * FILLING + 1))
+        await _publish(nats_server, "F.f", *fillings)
         await until(lambda: node.feed.position == 6 + 2 * FILLING and not node._fanout.busy)
         assert node._links.behind
         await publish(5)

@@ -76,6 +76,7 @@ async def test_status_has_the_shape_that_the_operator_reads(port: Port) -> None:
     view = port.view
     view.counters.connections_rejected["cpu"] = 3
     view.counters.messages_in, view.counters.messages_out, view.counters.bytes_out = 5, 40, 4000
+    view.counters.messages_replayed = 7
     view.settings_hash, view.settings_error = "0123456789abcdef", "WS_X is not a setting of this node"
     status, body = await port.get("/status")
     assert status == 200
@@ -115,7 +116,15 @@ async def test_status_has_the_shape_that_the_operator_reads(port: Port) -> None:
         "drain": {"state": "none", "remaining": 0, "rate_per_second": 0.0, "seconds_left": 0.0},
         "settings": {"hash": "0123456789abcdef", "error": "WS_X is not a setting of this node"},
         "messages": {"in": 5, "out": 40, "bytes_out": 4000},
-        "costs": {"cpu_seconds_total": 2.25, "deliveries_total": 40, "messages_in_total": 5},
+        "costs": {
+            "cpu_seconds_total": 2.25,
+            "deliveries_total": 40,
+            "replayed_total": 7,
+            "messages_in_total": 5,
+            "feed_readers": 1,
+            "memory_bytes_per_connection": 900,
+            "memory_over_connections": 800,
+        },
     }
 
 

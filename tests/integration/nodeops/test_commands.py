@@ -204,9 +204,14 @@ def test_a_broker_that_goes_away_amid_publishing_is_told_in_one_line() -> None:
         await client.jetstream().add_stream(name="ODIN_TOKENS", subjects=["odin.token.>"])
         await client.close()
 
+    def stop_amid() -> None:
+        while not last_sequence(url):
+            time.sleep(0.1)
+        server.stop()
+
     asyncio.run(add_stream())
-    threading.Timer(2.5, server.stop).start()
-    done = run("pub", "--rate", "50", "--duration", "15s", "--quiet", NATS_URL=url)
+    threading.Thread(target=stop_amid, daemon=True).start()
+    done = run("pub", "--rate", "50", "--duration", "60s", "--quiet", NATS_URL=url)
     assert done.returncode == 1
     assert b"the broker is gone" in done.stderr
     assert b"Traceback" not in done.stderr

@@ -104,6 +104,7 @@ def test_every_setting_is_an_override_save_for_the_operators_own() -> None:
     assert set(Settings.model_fields) - set(OVERRIDABLE) == {
         *("addr", "admin_addr", "admin_token_file", "settings_file", "node_name", "processes"),
         *("nats_url", "nats_credentials_file", "js_stream_name", "js_stream_subjects"),
+        *("tls_cert_file", "tls_key_file"),
     }
 
 

@@ -244,9 +244,10 @@ def test_what_this_release_does_not_carry_out_is_not_accepted(spec: dict[str, An
     assert problems(**spec)[0].endswith(": unknown field")
 
 
-def test_measured_costs_are_not_accepted_yet() -> None:
-    assert problems(sizing={"costs": "Measured"}) == [
-        "spec.sizing.costs: Input should be 'Seed' or 'Figures'"
+def test_costs_are_the_seeds_measured_or_given() -> None:
+    assert WsFleet.parse(fleet_document(sizing={"costs": "Measured"})).spec.sizing.costs == "Measured"
+    assert problems(sizing={"costs": "Guessed"}) == [
+        "spec.sizing.costs: Input should be 'Seed', 'Measured' or 'Figures'"
     ]
 
 

@@ -57,9 +57,15 @@ def test_lint_has_nothing_to_say() -> None:
 def test_what_a_plain_install_makes() -> None:
     assert set(rendered()) == {
         ("CustomResourceDefinition", "wsfleets.wsfleet.io"),
+        ("ClusterRole", "wsfleet-operator-wsfleet-system-view"),
+        ("ClusterRole", "wsfleet-operator-wsfleet-system-edit"),
         ("ServiceAccount", "wsfleet-operator"),
         ("ClusterRole", "wsfleet-operator-wsfleet-system"),
         ("ClusterRoleBinding", "wsfleet-operator-wsfleet-system"),
+        ("Role", "wsfleet-operator-lease"),
+        ("RoleBinding", "wsfleet-operator-lease"),
+        ("Lease", "wsfleet-operator"),
+        ("PodDisruptionBudget", "wsfleet-operator"),
         ("Deployment", "wsfleet-operator"),
     }
 
@@ -99,6 +105,21 @@ def test_the_operator_gets_just_the_rights_it_uses() -> None:
     }
 
 
+def test_who_may_view_or_edit_a_namespace_may_do_so_with_its_fleets() -> None:
+    rights = {}
+    for of in ("view", "edit"):
+        role = rendered()["ClusterRole", f"wsfleet-operator-wsfleet-system-{of}"]
+        marks = {name for name, value in role["metadata"]["labels"].items() if value == "true"}
+        into = sorted(mark.rpartition("-to-")[2] for mark in marks if "/aggregate-to-" in mark)
+        rights[of] = into, {verb for rule in role["rules"] for verb in rule["verbs"]}
+        assert {group for rule in role["rules"] for group in rule["apiGroups"]} == {"wsfleet.io"}
+    changes = {"create", "update", "patch", "delete", "deletecollection"}
+    assert rights == {
+        "view": (["admin", "edit", "view"], {"get", "list", "watch"}),
+        "edit": (["admin", "edit"], changes),
+    }
+
+
 def test_the_pod_proxy_is_a_right_by_request() -> None:
     rules = rendered("--set", "rbac.podsProxy=true")["ClusterRole", "wsfleet-operator-wsfleet-system"][
         "rules"
@@ -111,19 +132,52 @@ def test_an_install_for_single_namespaces_has_rights_only_there() -> None:
     kinds = sorted(
         (kind, one["metadata"].get("namespace")) for (kind, _), one in objects.items() if "Role" in kind
     )
-    assert kinds == [("Role", "shop"), ("RoleBinding", "shop")]
+    assert kinds == [
+        ("Role", "shop"),
+        ("Role", "wsfleet-system"),
+        ("RoleBinding", "shop"),
+        ("RoleBinding", "wsfleet-system"),
+    ]
     text = helm("template", "wsfleet", str(CHART), "--set", "watchNamespaces={games,shop}").stdout
     roles = [one for one in yaml.safe_load_all(text) if one and one["kind"] == "Role"]
-    assert [role["metadata"]["namespace"] for role in roles] == ["games", "shop"]
+    assert [role["metadata"]["namespace"] for role in roles] == ["default", "games", "shop"]
     assert not [rule for role in roles for rule in role["rules"] if "nodes" in rule["resources"]]
     environment = _environment(objects["Deployment", "wsfleet-operator"])
     assert environment["WSFLEET_NAMESPACES"] == "games,shop"
 
 
-def test_the_operators_pod_is_restricted_and_alone() -> None:
-    deployment = rendered()["Deployment", "wsfleet-operator"]
+def test_two_operators_share_a_lease() -> None:
+    objects = rendered()
+    deployment = objects["Deployment", "wsfleet-operator"]
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    assert _environment(deployment)["WSFLEET_LEASE"] == "wsfleet-operator"
+    assert "spec" not in objects["Lease", "wsfleet-operator"]  # whatever it says is its holders'
+    assert objects["Role", "wsfleet-operator-lease"]["rules"] == [
+        {
+            "apiGroups": ["coordination.k8s.io"],
+            "resources": ["leases"],
+            "resourceNames": ["wsfleet-operator"],
+            "verbs": ["get", "update"],
+        },
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create"]},
+    ]
+    assert objects["PodDisruptionBudget", "wsfleet-operator"]["spec"]["maxUnavailable"] == 1
+    affinity = deployment["spec"]["template"]["spec"]["affinity"]["podAntiAffinity"]
+    terms = affinity["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert [term["podAffinityTerm"]["topologyKey"] for term in terms] == ["kubernetes.io/hostname"]
+
+
+def test_a_single_operator_has_no_budget_and_an_affinity_of_ones_own_wins() -> None:
+    objects = rendered("--set", "operator.replicas=1", "--set-json", 'operator.affinity={"nodeAffinity":{}}')
+    deployment = objects["Deployment", "wsfleet-operator"]
     assert deployment["spec"]["replicas"] == 1
-    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert deployment["spec"]["template"]["spec"]["affinity"] == {"nodeAffinity": {}}
+    assert ("PodDisruptionBudget", "wsfleet-operator") not in objects
+
+
+def test_the_operators_pod_is_restricted() -> None:
+    deployment = rendered()["Deployment", "wsfleet-operator"]
     pod = deployment["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -195,6 +249,7 @@ def test_nats_on_a_volume() -> None:
         ("operator.logLevel=loud", "operator/logLevel"),
         ("watchNamespaces={Not_A_Name}", "watchNamespaces"),
         ("replicas=2", "replicas"),
+        ("operator.replicas=9", "operator/replicas"),
     ],
 )
 def test_a_wrong_value_stops_the_install(value: str, told: str) -> None:

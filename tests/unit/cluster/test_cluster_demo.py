@@ -58,3 +58,15 @@ def test_what_to_try_next_holds_for_a_service_that_was_made_again() -> None:
     text = farewell(Demo(places, {}, Client(Path("/k"), "/b/kubectl", "/b/helm", {}, places)))
     assert "tail ws://$(kubectl get service odin -o jsonpath={.spec.clusterIP})/ws BTC.trade" in text
     assert "make down" in text
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_the_path_to_try_next_leads_to_the_plugin(local: bool) -> None:
+    places = Places(Path("/tmp/x"), Path("/tmp/y"))
+    client = Client(Path("/k"), "/b/kubectl", "/b/helm", {}, places if local else None)
+    lines = [line.strip() for line in farewell(Demo(places, {}, client)).splitlines()]
+    exported = next(line for line in lines if line.startswith("export "))
+    folder = Path(exported.rpartition(":")[2])
+    assert (folder / "kubectl-wsfleet").exists()
+    assert exported.startswith("export KUBECONFIG=/k PATH=/b:$PATH:" if local else "export PATH=$PATH:")
+    assert "kubectl wsfleet top odin" in lines

@@ -158,3 +158,25 @@ def test_a_stream_of_events_is_asked_for_like_any_page() -> None:
     assert isinstance(opening, Opening)
     assert (opening.path, opening.query, opening.last_event_id) == ("/sse", "channels=A.b", "5f-7")
     assert not opening.upgrade
+
+
+def test_of_two_that_send_the_same_each_gets_the_answer_to_its_own_key() -> None:
+    keys = {
+        b"dGhlIHNhbXBsZSBub25jZQ==": b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",  # RFC 6455, section 1.3
+        b"AAAAAAAAAAAAAAAAAAAAAA==": b"ICX+Yqv66kxgM0FcWaLWlFLwTAI=",
+    }
+    for _ in range(2):
+        for key, accept in keys.items():
+            head = (
+                b"GET /ws?channels=A.b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"sec-WebSocket-KEY: \t" + key + b" \r\nSec-WebSocket-Version: 13\r\n\r\n"
+            )
+            opening = read_opening(head)
+            assert isinstance(opening, Opening)
+            assert opening.query == "channels=A.b"
+            answer, accepted = opening.accept(None)
+            assert accepted
+            assert b"Sec-WebSocket-Accept: " + accept + b"\r\n" in answer
+    twice = head.replace(b"Host: x\r\n", b"Host: x\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
+    opening = read_opening(twice)
+    assert isinstance(opening, bytes) or not opening.accept(None)[1]

@@ -35,7 +35,7 @@ def test_a_url_is_taken_apart() -> None:
     [
         "",
         "http://a/ws",
-        "wss://a/ws",
+        "https://a/ws",
         "ws://",
         "ws://a:0/",
         "ws://a:x/",

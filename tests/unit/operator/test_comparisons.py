@@ -46,13 +46,13 @@ def test_what_nodes_of_an_earlier_shape_read_stays_said_until_a_new_one_reads() 
 
 
 def test_a_stream_that_differs_is_told_with_the_command_that_changes_it() -> None:
-    found = stream_finding(SETTINGS, [node(max_age_seconds=3600.0, max_msgs=-1)])
+    told = [node(max_age_seconds=3600.0, max_msgs=-1)]
+    found = stream_finding(SETTINGS, told, pod="-n shop odin-1")
     assert (found.status, found.reason) == ("True", "StreamExists")
     assert found.message == (
         "stream ODIN_TOKENS is not as spec.nats.stream says: maxAge is 3600 s, not 30 s; maxMessages is "
         "unlimited, not 100000. An existing stream is never changed by operator or nodes. To change it: "
-        "nats --server nats://nats:4222 stream edit ODIN_TOKENS --max-age=30s --dupe-window=30s "
-        "--max-msgs=100000"
+        "kubectl exec -it -n shop odin-1 -- wsnode stream apply"
     )
 
 
@@ -64,7 +64,7 @@ def test_a_stream_that_takes_more_than_ours_is_no_difference(subjects: list[str]
 def test_a_stream_that_lacks_our_subject_keeps_those_of_others() -> None:
     found = stream_finding(SETTINGS, [node(subjects=["odin.news.>"])])
     assert "subjects are odin.news.>, without odin.token.>" in found.message
-    assert found.message.endswith("stream edit ODIN_TOKENS --subjects='odin.news.>,odin.token.>'")
+    assert found.message.endswith("kubectl exec -it POD -- wsnode stream apply")
 
 
 def test_the_latest_word_counts_and_nonsense_is_no_difference() -> None:

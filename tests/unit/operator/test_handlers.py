@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import pytest
 
 from tests.support.operating import free_port
 from wsfleet.app import Operator
-from wsfleet.handlers import Backoffs, build_registry, configure, start_once
+from wsfleet.handlers import Backoffs, configure, start_once
+from wsfleet.health import HealthServer
 from wsfleet.kube.login import Login
 from wsfleet.options import OperatorOptions
 
@@ -29,19 +29,16 @@ def test_kopf_never_gives_a_request_up() -> None:
 class Ailing(Operator):
     """An operator without a cluster."""
 
-    ailment = ""
+    fails = False
     started = stopped = 0
 
     async def start(self) -> None:
         self.started += 1
-        if self.ailment == "start":
+        if self.fails:
             raise OSError("the port is taken")
 
     async def stop(self) -> None:
         self.stopped += 1
-
-    def ails(self) -> str:
-        return self.ailment
 
 
 def operator(folder: Path) -> Ailing:
@@ -55,36 +52,27 @@ def operator(folder: Path) -> Ailing:
     return Ailing(OperatorOptions(), Login(kubeconfig=str(kubeconfig)))
 
 
-async def test_liveness_fails_while_something_hangs(tmp_path: Path) -> None:
-    ailing, port, stop, ready = operator(tmp_path), free_port(), asyncio.Event(), asyncio.Event()
-    ailing.ailment = "no turn for minutes: pods in all namespaces"
-    task = asyncio.create_task(
-        kopf.operator(
-            registry=build_registry(ailing),
-            clusterwide=True,
-            standalone=True,
-            liveness_endpoint=f"http://127.0.0.1:{port}/healthz",
-            stop_flag=stop,
-            ready_flag=ready,
-        )
-    )
-    await asyncio.wait_for(ready.wait(), 10)
-    async with aiohttp.ClientSession() as session:
-        for _ in range(50):
-            try:
-                async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
-                    assert answer.status == 500
-                    break
-            except aiohttp.ClientConnectionError:
-                await asyncio.sleep(0.1)
-    stop.set()
-    await asyncio.wait_for(task, 10)
-    assert ailing.stopped == 1
+async def probe(port: int, path: str) -> tuple[int, dict[str, object]]:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
+        return answer.status, await answer.json()
+
+
+async def test_probes_say_what_ails() -> None:
+    port, ailments, reasons = free_port(), [""], [""]
+    server = HealthServer(f"http://127.0.0.1:{port}/healthz", lambda: ailments[0], lambda: reasons[0])
+    await server.start()
+    assert await probe(port, "/healthz") == (200, {"problem": None})
+    ailments[0] = "no turn for minutes: pods in all namespaces"
+    assert await probe(port, "/healthz") == (500, {"problem": ailments[0]})
+    assert await probe(port, "/readyz") == (200, {"problem": None})
+    reasons[0] = "lease wsfleet-operator could not be read lately"
+    assert await probe(port, "/readyz") == (500, {"problem": reasons[0]})
+    await server.stop()
 
 
 async def test_a_start_that_fails_ends_the_process_and_is_cleared_up(tmp_path: Path) -> None:
     ailing = operator(tmp_path)
-    ailing.ailment = "start"
+    ailing.fails = True
     with pytest.raises(kopf.PermanentError, match="the operator can't start: the port is taken"):
         await start_once(ailing)
     assert (ailing.started, ailing.stopped) == (1, 1)

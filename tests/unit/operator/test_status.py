@@ -98,3 +98,9 @@ def test_numbers_within_a_text_move_with_every_look_and_say_nothing_new() -> Non
     old = status(conditions=merge_conditions([], before, 1000.0, 1))
     new = status(conditions=merge_conditions(old["conditions"], after, 1010.0, 1))
     assert wait(old, new, since=1.0) == 59.0
+
+
+def test_measured_costs_that_moved_wait_for_the_minute() -> None:
+    old, new = status(costs={"intervals": 40}), status(costs={"intervals": 41})
+    assert wait(old, new, since=5.0) == 55.0
+    assert wait(old, status(costs={"intervals": 40}), since=5.0) == math.inf

@@ -80,6 +80,19 @@ def test_service_as_the_user_wants_it() -> None:
     assert built["spec"]["ports"][0]["port"] == 8080
 
 
+def test_a_service_of_nodes_that_speak_tls() -> None:
+    (port,) = build_service(build_context(tls={"secretName": "odin-tls"}, service={"port": 443}))["spec"][
+        "ports"
+    ]
+    assert port == {
+        "name": "https",
+        "port": 443,
+        "targetPort": "ws",
+        "protocol": "TCP",
+        "appProtocol": "kubernetes.io/wss",
+    }
+
+
 def test_no_pod_may_be_evicted() -> None:
     assert build_pdb(build_context()) == {
         "apiVersion": "policy/v1",

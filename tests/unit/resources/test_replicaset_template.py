@@ -186,6 +186,18 @@ def test_nats_credentials_are_mounted_as_a_file() -> None:
     ]["env"]
 
 
+def test_a_certificate_is_mounted_as_a_directory() -> None:
+    built = pod(tls={"secretName": "odin-tls"})
+    (container,) = built["containers"]
+    assert built["volumes"][-1] == {
+        "name": "tls",
+        "secret": {"secretName": "odin-tls", "defaultMode": 0o440},
+    }
+    assert container["volumeMounts"][-1] == {"name": "tls", "mountPath": "/etc/wsnode/tls", "readOnly": True}
+    assert {"name": "WS_TLS_CERT_FILE", "value": "/etc/wsnode/tls/tls.crt"} in container["env"]
+    assert {"name": "WS_TLS_KEY_FILE", "value": "/etc/wsnode/tls/tls.key"} in container["env"]
+
+
 def test_the_template_is_merged_and_can_not_take_the_operators_place() -> None:
     built = build_replicaset(
         build_context(

@@ -39,6 +39,7 @@ FIXED: dict[str, Any] = {
     "instance": {"type": "e2-medium"},
     "nats": {"url": "nats://elsewhere:4222"},
     "imagePullPolicy": "Always",
+    "tls": {"secretName": "odin-tls"},
     "imagePullSecrets": [{"name": "registry"}],
     "template": {"labels": {"team": "games"}},
 }

@@ -47,4 +47,5 @@ def test_names_are_escaped() -> None:
     area = Area([0, 1], [0, 0], [1, 1], "#000")
     text = draw("<a & b>", "s", 1, [Panel("p", [Curve("c", [0, 1], [0, 1], "#000")], [area])])
     title = ElementTree.fromstring(text).find("{*}title")
-    assert title is not None and title.text == "<a & b>"
+    assert title is not None
+    assert title.text == "<a & b>"

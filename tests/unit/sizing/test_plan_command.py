@@ -101,6 +101,7 @@ def test_options_reach_the_plan(run: Run) -> None:
         "source": "by hand",
         "messageCpuMicroseconds": 12.5,
         "intakeCpuMicroseconds": 0,
+        "idleCpuMicrosecondsPerSecond": 0,
         "connectionMemoryBytes": 20_480,
         "connectionVcpu": 6e-06,
     }

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from wsfleet.api import WsFleetSpec
+from wsfleet.api import CostValues, WsFleetSpec
 from wsfleet.api.machine_types import MACHINE_TYPES
 from wsfleet.sizing import (
     MACHINES,
+    Costs,
     CostSource,
     Inputs,
     Limits,
@@ -21,14 +22,18 @@ from wsfleet.sizing import (
     choose_machine,
     make_plan,
 )
-from wsfleet.sizing.from_spec import inputs_from_spec
+from wsfleet.sizing.from_spec import inputs_from_spec, measured_costs
 from wsfleet.sizing.notes import NoteKind
 
 NATS = {"url": "nats://nats:4222"}
 
 
+def spec_of(**spec: Any) -> WsFleetSpec:
+    return WsFleetSpec.model_validate({"nats": NATS, **spec})
+
+
 def plan_of(**spec: Any) -> Plan:
-    inputs, overrides = inputs_from_spec(WsFleetSpec.model_validate({"nats": NATS, **spec}))
+    inputs, overrides = inputs_from_spec(spec_of(**spec))
     return make_plan(inputs, overrides)
 
 
@@ -157,3 +162,28 @@ class TestOverridesWin:
         small = {"cpu": 1, "memory": "512Mi"}
         plan = plan_of(instance=small, overrides={"clientBufferBytes": "128Mi"})
         assert plan.settings.client_buffer_total_bytes == 134_217_728
+
+
+def test_measured_costs_are_the_seeds_until_there_are_some() -> None:
+    spec = spec_of(sizing={"costs": "Measured"})
+    assert inputs_from_spec(spec)[0].costs == Costs()
+    own = measured_costs(
+        CostValues(
+            message_cpu_micros=12.5, published_cpu_micros=80, idle_cpu_micros=3000, memory_per_connection=900
+        )
+    )
+    assert inputs_from_spec(spec, own)[0].costs == own
+    assert (own.source, own.message_cpu_us) == (CostSource.MEASURED, Fraction(25, 2))
+    assert (own.intake_cpu_us, own.idle_cpu_us, own.connection_memory_bytes) == (
+        Fraction(80),
+        Fraction(3000),
+        Fraction(900),
+    )
+    assert inputs_from_spec(spec_of(), own)[0].costs == Costs(), "only where the spec asks for them"
+
+
+def test_what_a_node_spends_whatever_comes_is_off_the_cpu_for_connections() -> None:
+    costs = Costs(message_cpu_us=Fraction(100), idle_cpu_us=Fraction(200_000))
+    plan = make_plan(Inputs(costs=costs))
+    assert plan.terms.by_cpu == 8_000  # 1.6 of 1.8 vCPU at 200 us a connection
+    assert plan.capacity.fixed_cpu_us == 200_000

@@ -64,6 +64,7 @@ COSTS = st.builds(
     connection_memory_bytes=st.integers(1, 10 * MB).map(Fraction),
     intake_cpu_us=st.integers(0, 10**4).map(lambda value: Fraction(value, 100)),
     source=st.just(CostSource.BY_HAND),
+    idle_cpu_us=st.integers(0, 10**4).map(Fraction),
 )
 INPUTS = st.builds(
     Inputs,

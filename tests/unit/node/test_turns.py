@@ -1,0 +1,63 @@
+"""How a loop turn is shared: no part of the node keeps the others waiting."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+import pytest
+
+from tests.support.simloop import VirtualClock, VirtualLoop
+from wsnode.config import Settings
+from wsnode.counters import Counters
+from wsnode.fanout import shard_sockets
+from wsnode.link import Link
+from wsnode.links import Links
+
+CLIENTS, AT_ONCE = 40, 8
+
+
+@pytest.mark.parametrize(
+    ("clients", "pool", "paced", "size"),
+    [
+        (50, 192, False, 32),  # not 1: each slice costs as much as some deliveries
+        (10_000, 192, False, 53),
+        (10_000, 4, False, 64),
+        (50, 192, True, 1),
+        (0, 192, True, 1),
+    ],
+)
+def test_a_broadcast_is_cut_neither_too_fine_nor_too_coarse(
+    clients: int, pool: int, paced: bool, size: int
+) -> None:
+    assert shard_sockets(clients, pool, paced=paced) == size
+
+
+def test_what_clients_send_takes_a_part_of_a_turn_and_all_get_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = VirtualClock(random.Random(1), 0.0)
+    monkeypatch.setattr("wsnode.links.time", clock)
+    loop = VirtualLoop(clock)
+    links = Links(loop.as_loop(), Settings(), Counters())
+    pairs = [socket.socketpair() for _ in range(CLIENTS)]
+    heard: list[int] = []
+
+    def slow(link: Link, data: bytes) -> None:
+        heard.append(link.fd)
+        clock.now += 0.001
+
+    links.on_data = slow
+    try:
+        for ours, theirs in pairs:
+            ours.setblocking(False)
+            links.add(ours.detach(), None)
+            theirs.send(b"x")
+        for turn in range(1, CLIENTS // AT_ONCE + 1):
+            loop.turn()
+            assert len(heard) == turn * AT_ONCE
+        assert len(set(heard)) == CLIENTS
+    finally:
+        links.shut()
+        for _, theirs in pairs:
+            theirs.close()
