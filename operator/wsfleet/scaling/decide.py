@@ -140,4 +140,4 @@ def _remember(look: Look, decision: Decision) -> History:
 
 def _shrunk_lately(look: Look) -> bool:
     shrunk = look.history.shrunk
-    return shrunk is not None and 0 <= look.now - shrunk < look.policy.scale_down.regret_within_seconds
+    return shrunk is not None and 0 <= look.now - shrunk < look.policy.scale_down.regret_seconds

@@ -75,6 +75,8 @@ class _Tally:
     def __init__(self, policy: ScalingPolicy, time: float, known: Mapping[str, LastKnown]) -> None:
         self.policy = policy
         self.time = time
+        self.oldest = time - policy.missing.last_known_seconds
+        self.fresh_from = time - policy.missing.fresh_seconds
         self.known = known
         self.last_known: dict[str, LastKnown] = {}
         self.connections = self.full_connections = self.left_out = 0
@@ -89,9 +91,7 @@ class _Tally:
         last = self._remember(node, before)
         self.last_known[node.uid] = last
         expected = self._count_pod(node, before)
-        fresh = self.policy.missing.fresh_seconds
-        oldest = self.time - self.policy.missing.last_known_seconds
-        fresh_from = self.time - fresh
+        oldest, fresh_from = self.oldest, self.fresh_from
         connections = last.connections if last.connections_time >= oldest else None
         cpu = last.cpu_percent if last.cpu_time >= oldest else None
         self.connections += connections or 0

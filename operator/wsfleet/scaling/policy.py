@@ -102,12 +102,21 @@ class ScaleDown:
     drop_floor_percent: float = 5.0
     """Falls smaller than this share of one node's WS_MAX_CONNECTIONS are noise."""
     outage_hold_seconds: float = 1800.0
-    regret_within_seconds: float = 3600.0
-    """A node given up and asked for again within this time was given up in vain."""
-    regret_hold_seconds: float = 3600.0
-    """No node goes for this long after that."""
-    regret_memory_seconds: float = 21600.0
+    regret_windows: float = 12.0
+    """A node given up and asked for again within so many stabilization windows (an hour) was given up in
+    vain: for as long again no node goes."""
+    regret_memory_windows: float = 72.0
     """And for this long the rest must have room for the last hour's peak, not for the present total alone."""
+
+    @property
+    def regret_seconds(self) -> float:
+        """See `regret_windows`."""
+        return self.regret_windows * self.stabilization_seconds
+
+    @property
+    def regret_memory_seconds(self) -> float:
+        """See `regret_memory_windows`."""
+        return self.regret_memory_windows * self.stabilization_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,6 +42,8 @@ def figure(value: object) -> float | None:
 
 def count(value: object) -> int | None:
     """A measured count, or None; see `figure`."""
+    if type(value) is int:  # nearly all are, and a fleet has thousands
+        return value if value >= 0 else None
     number = figure(value)
     return None if number is None else int(number)
 

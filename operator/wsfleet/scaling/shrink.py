@@ -57,10 +57,10 @@ def regret_hold(look: Look) -> Hold | None:
     if since is None or not 0 <= look.now - since < down.regret_memory_seconds:
         return None
     text = "the fleet shrank and had to grow again soon after"
-    left = since + down.regret_hold_seconds - look.now
+    left = since + down.regret_seconds - look.now
     if left > 0:
         return Hold(HoldKind.REGRET, f"{text}; no node goes for about {math.ceil(left / 60)} min")
-    peak = highest_total(look.history.spans, look.now, down.regret_hold_seconds)
+    peak = highest_total(look.history.spans, look.now, look.policy.growth.peak_seconds)
     rest = look.current - 1
     percent = headroom_percent(look)
     if peak <= rest * look.policy.max_connections * percent / 100:

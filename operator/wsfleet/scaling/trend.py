@@ -4,6 +4,7 @@ start. Bounded, and all of it in the status.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -33,10 +34,10 @@ def trend_of(samples: Sequence[Sample]) -> Trend | None:
 
     The median of the slopes between all pairs (Theil-Sen): a quarter of bad samples does not move it.
     """
-    slopes = [(b.value - a.value) / (b.time - a.time) for a, b in combinations(samples, 2) if b.time > a.time]
+    slopes = sorted((b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(samples, 2) if b[0] > a[0])
     if not slopes:
         return None
-    rising, falling = sum(one > 0 for one in slopes), sum(one < 0 for one in slopes)
+    falling, rising = bisect_left(slopes, 0), len(slopes) - bisect_right(slopes, 0)
     return Trend(per_second=median(slopes), agreement=(rising - falling) / len(slopes))
 
 

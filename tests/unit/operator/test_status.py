@@ -104,3 +104,10 @@ def test_measured_costs_that_moved_wait_for_the_minute() -> None:
     old, new = status(costs={"intervals": 40}), status(costs={"intervals": 41})
     assert wait(old, new, since=5.0) == 55.0
     assert wait(old, status(costs={"intervals": 40}), since=5.0) == math.inf
+
+
+def test_what_holds_the_size_is_written_as_texts_are() -> None:
+    held = "no node goes for about 30 min"
+    assert wait(status(holds=[held]), status(holds=["no node goes for about 29 min"]), since=0.0) == 60.0
+    assert wait(status(holds=[]), status(holds=[held]), since=0.0) == 15.0
+    assert wait(status(holds=[held]), status(holds=[held]), since=0.0) == float("inf")

@@ -64,6 +64,18 @@ def test_the_rest_must_stay_below_the_headroom_of_cpu_too() -> None:
     assert last(settled(POLICY, 2).look_for(400, nodes(100, 100, cpu=25.0))).desired == 1
 
 
+def test_the_fixed_part_of_cpu_keeps_no_node_that_does_not_lower_it() -> None:
+    fleet = settled(POLICY, 4)
+    fleet.fixed_percent = 54.0
+    decisions = fleet.look_for(900, nodes(100, 100, 100, 100, cpu=55.0))
+    assert last(decisions).desired == 3, "54 + 4 / 3 is below 54 + (60 - 54) x 70 / 80"
+    fleet = settled(POLICY, 4)
+    fleet.fixed_percent = 54.0
+    held = last(fleet.look_for(900, nodes(100, 100, 100, 100, cpu=58.0)))
+    assert held.desired == 4
+    assert held.holds[-1].text == "CPU on 3 nodes would be above 59 %"
+
+
 def test_never_during_a_rollout() -> None:
     fleet = settled(POLICY, 3)
     fleet.look_for(600, nodes(3000, 3000, 3000))

@@ -302,6 +302,29 @@ def test_a_pause_shows_what_would_be_done_and_does_not_do_it() -> None:
     assert decision.holds[-1].text == "scaling is paused; without that the fleet would have 2 nodes"
 
 
+def test_a_pause_is_said_also_while_nothing_would_change() -> None:
+    decision = settled(replace(POLICY, paused=True), 1).look(node("a", 10))
+    assert [hold.text for hold in decision.holds] == [
+        "scaling is paused; without that the size would be the same"
+    ]
+
+
+def test_a_paused_fleet_still_gets_its_first_node() -> None:
+    assert Fleet(replace(POLICY, paused=True)).look().desired == 1
+
+
+def test_the_gain_of_a_cpu_step_is_judged_by_the_part_that_divides() -> None:
+    fleet = settled(POLICY, 2)
+    fleet.fixed_percent = 55.0
+    load = 36.0  # CPU % of all nodes beside the fixed 55 of each
+    for _ in range(6):
+        size = fleet.history.desired or 0
+        fleet.look_for(400, [node(f"n{number}", 1200 // size, 55 + load / size) for number in range(size)])
+    assert fleet.history.desired == 8, "36 / (60 - 55) = 7.2"
+    assert fleet.last is not None
+    assert not fleet.last.cpu_not_scalable
+
+
 def test_a_pause_of_scale_in_lets_the_fleet_grow() -> None:
     assert settled(replace(POLICY, paused_scale_in=True), 1).look(node("a", 9000)).desired == 2
     assert settled(replace(POLICY, paused_scale_out=True), 1).look(node("a", 9000)).desired == 1

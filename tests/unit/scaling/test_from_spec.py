@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wsfleet.api import WsFleetSpec
 from wsfleet.scaling.from_spec import policy_from_spec, rollout_policy_from_spec
+from wsfleet.scaling.schedule import Schedule
 from wsfleet.sizing import Inputs, make_plan
 from wsfleet.sizing.from_spec import inputs_from_spec
 
@@ -64,3 +65,20 @@ def test_a_drain_is_waited_for_as_long_as_the_nodes_take() -> None:
         )
     ]
     assert times == [(5, 405), (2, 50)]
+
+
+def test_growth_and_schedules() -> None:
+    entries = [
+        {"cron": "0 8 * * 1-5", "timeZone": "Europe/Berlin", "minReplicas": 3},
+        {"cron": "0 12 * * *", "minReplicas": 4, "durationSeconds": 3600},
+    ]
+    auto = {"maxReplicas": 4, "schedules": entries, "growth": {"maxPercent": 20}}
+    policy = policy_from_spec(spec(autoscaling=auto), PLAN)
+    assert (policy.growth.enabled, policy.growth.most_percent) == (True, 20)
+    assert policy.schedules == (
+        Schedule(cron="0 8 * * 1-5", time_zone="Europe/Berlin", min_replicas=3),
+        Schedule(cron="0 12 * * *", time_zone="UTC", min_replicas=4, duration_seconds=3600),
+    )
+    off = policy_from_spec(spec(autoscaling={"maxReplicas": 4, "growth": {"enabled": False}}), PLAN)
+    assert not off.growth.enabled
+    assert off.growth.most_percent == 50

@@ -19,7 +19,7 @@ RULE = GrowthTrigger()
 
 
 def spread(total: float, nodes: int, **more: object) -> list[NodeSample]:
-    return [node(f"n{number}", int(total / nodes), **more) for number in range(nodes)]
+    return [node(f"n{number}", int(total / nodes), 10.0, **more) for number in range(nodes)]
 
 
 def rising(fleet: Fleet, start: float, per_second: float, seconds: float, nodes: int = 1) -> list[Decision]:
@@ -55,14 +55,15 @@ def test_growth_counts_as_far_as_a_node_takes_to_start_here() -> None:
 def test_a_start_is_remembered_once_for_each_node_that_becomes_ready() -> None:
     fleet = settled(POLICY, 2)
     fleet.look(*spread(100, 1, pod_age_seconds=5000.0, ready_seconds=4990.0), pending("new"))
-    assert fleet.history.starts == (10.0,)
+    first = fleet.history.starts
+    assert first == (10.0,)
 
     def growing_older(second: float) -> list[NodeSample]:
         new = node("new", 0, pod_age_seconds=25.0 + second, ready_seconds=second)
         return [*spread(100, 1, pod_age_seconds=5005.0 + second, ready_seconds=4995.0 + second), new]
 
     fleet.look_for(120, growing_older)
-    assert fleet.history.starts == (10.0, 25.0)
+    assert fleet.history.starts == (*first, 25.0)
 
 
 def test_a_node_that_stumbled_late_in_its_life_says_nothing_of_starts() -> None:
@@ -103,7 +104,7 @@ def test_switched_off_only_the_connections_that_are_there_count() -> None:
 )
 def test_clients_that_come_back_from_our_own_closes_are_no_growth(leaving: dict[str, object]) -> None:
     fleet = settled(POLICY, 2)
-    fleet.look_for(60, lambda second: [*spread(4000 + 50 * second, 1), node("x", 100, **leaving)])
+    fleet.look_for(60, lambda second: [*spread(4000 + 50 * second, 1), node("x", 100, 10.0, **leaving)])
     assert fleet.last is not None
     assert "growthPerSecond" not in fleet.last.figures
 

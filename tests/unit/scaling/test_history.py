@@ -27,7 +27,17 @@ def test_a_history_comes_back_from_the_status_as_it_went() -> None:
     assert [one.desired for one in back.decisions] == [3]
     assert back.decisions[0].trigger is Trigger.CONNECTIONS
     assert back.decisions[0].reasons == history.decisions[0].reasons
+    assert (back.trend, back.spans, back.starts) == (history.trend, history.spans, history.starts)
+    assert (back.shrunk, back.regretted) == (history.shrunk, history.regretted)
     assert len(json.dumps(memory)) < 4096
+
+
+def test_what_a_decision_held_back_is_still_told_after_a_restart() -> None:
+    fleet = settled(POLICY, 1)
+    fleet.look(node("a", 90_000))
+    shown = fleet.history.decisions_to_status()
+    assert shown[0]["holds"] == ["12 nodes are wanted; at most 5 within 15 s"]
+    assert History.from_status(None, shown).decisions_to_status()[0]["holds"] == shown[0]["holds"]
 
 
 def test_decisions_are_shown_newest_first() -> None:
@@ -51,6 +61,7 @@ def test_decisions_are_shown_newest_first() -> None:
         {"desired": -3},
         {"desired": "three", "cpu": 5, "totals": "no", "lastKnown": [1]},
         {"cpu": [[1, 2]], "totals": [["a", None, 3]], "growth": [1], "lastKnown": {"a": None, "b": [1]}},
+        {"trend": [[1]], "spans": [[1, 2, 3]], "starts": ["x"], "shrunk": "y", "regretted": float("inf")},
         {"observedSince": float("nan"), "lastSeen": -1, "recommendations": [[float("nan"), 3]]},
     ],
 )
