@@ -11,7 +11,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from wsfleet.simulate.run import Comparison, Run
 
-_WIDE = 120
+_WIDE = 132
 
 
 def render_comparisons(comparisons: Sequence[Comparison], seed: int) -> None:
@@ -20,7 +20,7 @@ def render_comparisons(comparisons: Sequence[Comparison], seed: int) -> None:
     if not console.is_terminal:
         console.width = max(console.width, _WIDE)
     table = Table(title=f"Simulated fleets, seed {seed}", title_justify="left")
-    table.add_column("scenario")
+    table.add_column("scenario", no_wrap=True)
     table.add_column("run by")
     for name in (
         "turned away",

@@ -147,7 +147,8 @@ class OperatorControl:
         world = World.of([one.view() for one in fleet.sets], samples, self._shape, self.desired)
         rolling = is_rolling(world, fleet.setup.rollout)
         snapshot = Snapshot.of(now, samples, replicas=world.total, rolling=rolling)
-        decision, self.history = decide(fleet.setup.policy, snapshot, self.history, now)
+        fixed = fleet.setup.node.fixed_cpu_percent  # as the operator fits it from its nodes' figures
+        decision, self.history = decide(fleet.setup.policy, snapshot, self.history, now, fixed)
         if decision.changes:
             self.decisions.append(decision)
         total = sum(one.connections or 0 for one in samples)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from wsfleet.simulate.control import Control, OperatorControl
 from wsfleet.simulate.deployment import HpaControl
-from wsfleet.simulate.fleet import Fleet, Totals
+from wsfleet.simulate.fleet import Fleet
 from wsfleet.simulate.hpa import HpaPolicy
+from wsfleet.simulate.nodes import Totals
 from wsfleet.simulate.oracle import nodes_needed, oracle_nodes
 from wsfleet.simulate.scenarios import Scenario
 from wsfleet.simulate.setup import Setup

@@ -116,7 +116,10 @@ def _panel(panel: Panel, whole: float, top: float, *, last: bool) -> Iterator[st
 
 def _points(curve: Curve, whole: float) -> Iterator[tuple[float, float]]:
     before: float | None = None
-    for at, value in zip(curve.seconds, curve.values, strict=True):
+    values = curve.values
+    for number, (at, value) in enumerate(zip(curve.seconds, values, strict=True)):
+        if 0 < number < len(values) - 1 and values[number - 1] == value == values[number + 1]:
+            continue  # in the middle of a level stretch: nothing to see
         if curve.stepped and before is not None:
             yield at, before
         yield at, value
