@@ -1,6 +1,6 @@
 """A baseline: the `websockets` library's own asyncio server and its `broadcast`, fed from NATS.
 
-Usage: websockets_server.py PORT NATS_PORT
+Usage: websockets_server.py PORT NATS_PORT [CERTIFICATE KEY]
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
+import ssl
 import sys
 import time
+from collections.abc import Sequence
 
 import nats
 import uvloop
@@ -19,8 +21,8 @@ from websockets.asyncio.server import ServerConnection, broadcast, serve
 _SUBJECT = "odin.token."
 
 
-async def main(port: int, nats_port: int) -> None:
-    """Serves until it is killed."""
+async def main(port: int, nats_port: int, pair: Sequence[str] = ()) -> None:
+    """Serves until it is killed; over TLS where a certificate and its key are given."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     channels: dict[str, set[ServerConnection]] = {}
@@ -54,10 +56,13 @@ async def main(port: int, nats_port: int) -> None:
 
     feed = await nats.connect(f"nats://127.0.0.1:{nats_port}")
     await feed.subscribe(f"{_SUBJECT}>", cb=deliver, pending_msgs_limit=-1, pending_bytes_limit=-1)
-    async with serve(client, "127.0.0.1", port, backlog=4096, compression=None, open_timeout=30):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if pair else None
+    if context is not None:
+        context.load_cert_chain(*pair)
+    async with serve(client, "127.0.0.1", port, backlog=4096, compression=None, open_timeout=30, ssl=context):
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(int(sys.argv[1]), int(sys.argv[2])))
+        runner.run(main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))
