@@ -233,6 +233,10 @@ class Node:
         return self.drain_control.status
 
     @property
+    def shed_left(self) -> int:
+        return self.drain_control.shed_left
+
+    @property
     def ready(self) -> bool:
         return self.not_ready_reason is None
 

@@ -55,6 +55,7 @@ def status_report(view: NodeView) -> dict[str, Any]:
             "stream": dataclasses.asdict(feed.stream) if feed.stream is not None else None,
         },
         "drain": drain_report(view.drain),
+        "shed": {"remaining": view.shed_left},
         "settings": {
             "hash": view.settings_hash,
             "error": view.settings_error,

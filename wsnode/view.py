@@ -216,6 +216,10 @@ class NodeView(Protocol):
         """How far a drain is."""
 
     @property
+    def shed_left(self) -> int:
+        """Connections that the shed under way still closes; 0 without one."""
+
+    @property
     def ready(self) -> bool:
         """Clients may be sent here: the feed was seeded once, and no drain is under way."""
 

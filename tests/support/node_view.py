@@ -33,6 +33,7 @@ class Figures:
         default_factory=lambda: FeedStatus(connected=True, seeded=True, position=7, epoch="e")
     )
     drain: DrainStatus = field(default_factory=DrainStatus)
+    shed_left: int = 0
     ready: bool = True
     not_ready_reason: str | None = None
     healthy: bool = True

@@ -148,11 +148,18 @@ class LettingGo:
             self._end_shed()
             self._shed = _Shed(shed_id, target, rate)
             self._telling = asyncio.create_task(self._go_down(self._shed))
+        return ShedStatus(self._shed.id, self._shed.target, self.shed_left, self._shed.rate)
+
+    @property
+    def shed_left(self) -> int:
+        """Closes that the shed under way still has to do."""
         shed = self._shed
+        if shed is None:
+            return 0
         left = max(0, self._supervisor.table.open_but(0) - shed.target)
         if shed.told:
             left = min(left, sum(shed.left.get(pid, 0) for pid in self._supervisor.pids))
-        return ShedStatus(shed.id, shed.target, left, shed.rate)
+        return left
 
     def stop(self) -> None:
         """Nothing is told to the workers any more."""

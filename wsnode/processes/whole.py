@@ -147,6 +147,10 @@ class WholeNode:
         return self.letting_go.status
 
     @property
+    def shed_left(self) -> int:
+        return self.letting_go.shed_left
+
+    @property
     def ready(self) -> bool:
         return self.not_ready_reason is None
 

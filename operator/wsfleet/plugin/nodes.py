@@ -142,6 +142,8 @@ def _state(pod: Object, figures: NodeFigures | None, ready: bool) -> str:
         return "to be replaced"
     if not ready:
         return "not ready"
+    if figures is not None and figures.shed_remaining:
+        return f"shedding ({figures.shed_remaining:,} left)"
     if labels.get(names.SERVING_LABEL) != names.SERVING:
         return "steered away"
     if figures is not None and figures.feed_connected is False:

@@ -41,6 +41,8 @@ class NodeFigures:
     stream: StreamFigures | None = None
     drain_state: str = "none"
     drain_remaining: int | None = None
+    shed_remaining: int | None = None
+    """Connections that the node still closes to have fewer, while it serves on."""
     settings_hash: str | None = None
     settings_error: str | None = None
     cpu_seconds_total: float | None = None
@@ -80,6 +82,7 @@ def parse_status(answer: Any, taken: float) -> NodeFigures:
         stream=read.stream("feed", "stream"),
         drain_state=read.text("drain", "state") or "none",
         drain_remaining=read.integer("drain", "remaining"),
+        shed_remaining=read.integer("shed", "remaining"),
         settings_hash=read.text("settings", "hash"),
         settings_error=read.text("settings", "error"),
         cpu_seconds_total=read.number("costs", "cpu_seconds_total"),

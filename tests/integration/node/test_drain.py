@@ -90,7 +90,7 @@ async def test_a_shed_goes_down_to_its_target_oldest_first_and_serves_on(nats_se
         await asyncio.sleep(2.1)  # the node's clock ticks in seconds
         young = [await WsClient.open(node.port, "A.b") for _ in range(3)]
         shed = node.shed("a", 3, 50.0)
-        assert (shed.id, shed.target, shed.remaining) == ("a", 3, 4)
+        assert (shed.id, shed.target, shed.remaining, node.shed_left) == ("a", 3, 4, 4)
         for client in old:
             closed = await client.closed()
             assert closed.code == 1012
@@ -100,7 +100,7 @@ async def test_a_shed_goes_down_to_its_target_oldest_first_and_serves_on(nats_se
         young.append(await WsClient.open(node.port, "A.b"))  # the same shed again does nothing
         node.shed("a", 3, 50.0)
         await asyncio.sleep(0.2)
-        assert (node.connections, node.ready) == (4, True)
+        assert (node.connections, node.ready, node.shed_left) == (4, True, 0)
         await nats_server.publish(("A.b", b"1"))
         for client in young:
             assert (await client.message())["data"] == 1

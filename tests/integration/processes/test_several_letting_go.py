@@ -61,6 +61,7 @@ async def test_a_shed_takes_the_longest_connected_of_all_processes(
         old = await node.shared(20)
         await asyncio.sleep(2.1)  # a node's clock ticks in seconds
         young = [await node.open("A.b") for _ in range(10)]
+        assert node.status()["shed"] == {"remaining": 0}
         asked = {"id": "one", "target": 10, "rate": 50}
         _, answer = node.ask("/shed", "PUT", asked)
         assert answer["shed"] == {"id": "one", "target": 10, "remaining": len(old), "rate_per_second": 50.0}
@@ -68,6 +69,7 @@ async def test_a_shed_takes_the_longest_connected_of_all_processes(
             closed = await client.closed()
             assert closed.code == 1012
             assert _REASON.fullmatch(closed.reason)
+        await until(lambda: node.status()["shed"]["remaining"] == 0)
         await until(lambda: node.ask("/shed", "PUT", asked)[1]["shed"]["remaining"] == 0)
         more = await node.open("A.b")  # the same shed again does nothing
         node.ask("/shed", "PUT", asked)
@@ -82,6 +84,8 @@ async def test_a_shed_takes_the_longest_connected_of_all_processes(
         await asyncio.sleep(0.3)
         assert node.status()["connections"]["current"] == 4
         assert node.metrics()["ws_connections_closed_total"] == {"shed": len(old) + 7}
+        node.ask("/shed", "PUT", {"id": "slow", "target": 1, "rate": 0.1})
+        assert node.status()["shed"] == {"remaining": 3}
         assert node.ask("/drain", "PUT", {"rate": 0.1})[0] == 200
         assert node.ask("/shed", "PUT", {"id": "three", "target": 1, "rate": 1})[0] == 409
 

@@ -37,6 +37,7 @@ def unschedulable() -> dict[str, Any]:
     [
         (seen_pod(), figures(), "serving"),
         (seen_pod(serving=False), figures(), "steered away"),
+        (seen_pod(serving=False), figures(shed={"remaining": 1500}), "shedding (1,500 left)"),
         (seen_pod(serving=False), figures(120, "closing", 118), "draining (118 left)"),
         (seen_pod(serving=False), figures(120, "delay", 120), "draining soon (120 left)"),
         (seen_pod(serving=False), figures(0, "drained", 0), "drained"),
