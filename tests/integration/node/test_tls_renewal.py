@@ -71,6 +71,8 @@ async def test_a_renewed_secret_is_used_for_new_connections_and_a_bad_one_is_not
         started = await asyncio.to_thread(running.logged, "node started")
         port, admin = int(started["port"]), int(started["admin_port"])
         assert _is(port, first)
+        # Before that it would greet its clients a second time, once it knows its stream.
+        await _comes(lambda: "ws_ready 1.0" in _get(admin, "/metrics"))
         client = await SecureClient.of(trusting(first)).open(port)
         ends = [line for line in _get(admin, "/metrics").splitlines() if line.startswith("ws_tls_cert")]
         assert len(ends) == 1
