@@ -115,6 +115,7 @@ async def test_status_has_the_shape_that_the_operator_reads(port: Port) -> None:
         },
         "drain": {"state": "none", "remaining": 0, "rate_per_second": 0.0, "seconds_left": 0.0},
         "shed": {"remaining": 0},
+        "tls": {"enabled": False, "certificate_ends": None, "error": None},
         "settings": {"hash": "0123456789abcdef", "error": "WS_X is not a setting of this node"},
         "messages": {"in": 5, "out": 40, "bytes_out": 4000},
         "costs": {
