@@ -205,7 +205,7 @@ REFUSED = [
     ({"load": {"users": 0}}, "spec.load.users"),
     ({"load": {"messagesPerSecond": 5, "peakMessagesPerSecond": 2}}, "spec.load.peakMessagesPerSecond"),
     ({"drain": {"timeoutSeconds": 3}}, "spec.drain.timeoutSeconds"),
-    ({"sizing": {"costs": "Measured"}}, "spec.sizing.costs"),
+    ({"sizing": {"costs": "Guessed"}}, "spec.sizing.costs"),
     ({"sizing": {"costs": "Figures"}}, "spec.sizing.figures"),
     ({"reconnects": {"perSecond": 0}}, "spec.reconnects.perSecond"),
     ({"nats": {}}, "spec.nats.url: Required value"),
