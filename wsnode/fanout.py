@@ -162,7 +162,7 @@ class Fanout:
         head = self.head()
         self._position.begin(self._links.open_links(), head, self._losses.upto(head))
         if self._position.pending:
-            self._position.later = self._loop.call_later(POSITION_RIDES_WITHIN_SECONDS, self._position_alone)
+            self._position.wait(self._loop.call_later(POSITION_RIDES_WITHIN_SECONDS, self._position_alone))
         else:
             self._losses.forget(head)
 
@@ -183,7 +183,7 @@ class Fanout:
         self._line = deque(news)
         self._losses.clear()
         self._position.cancel()
-        self._waiting = self._lost_ever = self._begun = 0
+        self._waiting = self._lost_ever = self._begun = self._telling = 0
 
     def _fit(self) -> None:
         while self._waiting > self._links.settings.worker_queue_size:
@@ -290,14 +290,14 @@ class Fanout:
         if job.frame is not None:
             return Round(parts=announced_parts(self._links.open_links(), job.frame))
         due = self._position
+        # Those of the group that data has reached since have it already.
         group = job.links & due.pending
-        if not group:
-            return Round()
         links = due.ready(group, self._losses.upto(due.upto))
         told = Round(parts=announced_parts(links, self._position_tail()))
-        self._position_told(group)
+        if group:
+            self._position_told(group)
         if due.pending:
-            due.later = self._loop.call_later(POSITION_PAUSE_SECONDS, self._position_alone)
+            due.wait(self._loop.call_later(POSITION_PAUSE_SECONDS, self._position_alone))
         return told
 
     def _position_alone(self) -> None:

@@ -62,6 +62,7 @@ class Sorter:
         channel = self._channel(subject)
         if channel is not None:
             self._refuse(seq, channel, subject, why)
+            self._on_hole(seq)  # on another node, or a moment later, it would have been sent
 
     def _sort(self, seq: int, ts_ms: int, subject: str, headers: Mapping[str, str], data: bytes) -> None:
         """To the clients, or not: other subjects of the stream and what can't be sent stay behind."""

@@ -52,7 +52,9 @@ def make_client() -> Client:
 
         async def _rest(self, seconds: float) -> None:
             """Lets the kernel collect; the loop would else be woken for each piece that comes."""
-            reading = self.nc._transport and self.nc._transport._io_reader._transport
+            # Over a WebSocket the library reads whole messages, by another library.
+            writer = getattr(self.nc._transport, "_io_writer", None)
+            reading = writer.transport if writer is not None else None
             if reading is None or reading.is_closing():
                 return
             reading.pause_reading()

@@ -59,6 +59,12 @@ class PositionDue:
         """The next group of those who get it alone."""
         return set(islice(self.pending, self._group))
 
+    def wait(self, later: asyncio.TimerHandle) -> None:
+        """The others are told then."""
+        if self.later is not None:
+            self.later.cancel()
+        self.later = later
+
     def cancel(self) -> None:
         """Nobody more is told."""
         self.pending = set()

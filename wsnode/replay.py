@@ -205,8 +205,10 @@ class Joining:
         for channel in self.ahead:
             if matches(name, channel):
                 self.ahead[channel] = min(self.ahead[channel], seq)
-        for channel in [c for c, passed in self.passed.items() if seq < passed.first and matches(name, c)]:
-            self._pass_again(channel)
+        for channel, passed in list(self.passed.items()):
+            if matches(name, channel) and seq < passed.message.seq:
+                # From there on by this name, and what comes before it the client says to have.
+                self._pass_again(channel, max(seq, passed.first - 1))
         self.resumed.pop(name, None)
         self.missing.pop(name, None)
         # What it asked to have ahead of its time and gets in time now, comes once.
@@ -223,7 +225,7 @@ class Joining:
             own = takers(self.had, channel)
             if passed.first <= ring.floor or all(options.get(name, 0) & CONFLATE for name in own):
                 continue
-            self._pass_again(channel)
+            self._pass_again(channel, passed.first - 1)
 
     def end(self, names: Iterable[str]) -> None:
         """Names are unsubscribed from."""
@@ -238,11 +240,11 @@ class Joining:
         self._let_go()
         self.newest = deque(message for message in self.newest if takers(self.had, message.channel))
 
-    def _pass_again(self, channel: str) -> None:
-        """What was to be passed over of a channel is looked up again: it was given less far than the rest."""
-        first = self.passed.pop(channel).first
-        self.behind[channel] = min(first - 1, self.behind.get(channel, first))
-        self.cursor = self.upto = min(self.cursor, first - 1)
+    def _pass_again(self, channel: str, seq: int) -> None:
+        """What was to be passed over of a channel above `seq` is looked up again: it was given less far."""
+        del self.passed[channel]
+        self.behind[channel] = min(seq, self.behind.get(channel, seq))
+        self.cursor = self.upto = min(self.cursor, seq)
 
     def _let_go(self) -> None:
         """Forgets of channels what nobody is owed any more: whose names are gone, or began later."""
