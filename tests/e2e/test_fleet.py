@@ -118,9 +118,8 @@ def test_fleet_and_namespace_go_also_without_an_operator(release: Client) -> Non
 
 def test_a_namespace_with_a_running_fleet_goes_without_an_operator(release: Client) -> None:
     name = new_namespace(release)
-    # A small node ends soon; the namespace controller looks again after half of its grace period.
-    drain = {"delaySeconds": 0, "timeoutSeconds": 5}
-    ready_fleet(release, name, overrides={"maxConnections": 100}, drain=drain)
+    # Of a small node: the namespace controller looks again after half of its grace period.
+    ready_fleet(release, name, overrides={"maxConnections": 100})
     with operator_away(release):
         release.kubectl("delete", "namespace", name, "--timeout=120s")
 

@@ -81,7 +81,9 @@ def test_foreign_writes_to_replicas_are_ignored_where_we_scale_and_told_once(
     wait_condition(release, "odin", namespace, "Ready", timeout_seconds=90)
     for _ in range(3):
         release.kubectl("scale", "wsf/odin", "-n", namespace, "--replicas=3")
-        release.kubectl("annotate", "wsf/odin", "-n", namespace, f"again={time.monotonic_ns()}")
+        release.kubectl(
+            "annotate", "wsf/odin", "-n", namespace, "--overwrite", f"again={time.monotonic_ns()}"
+        )
     release.wait("the event", lambda: events(release, namespace, "ReplicasIgnored"), 30)
     release.kubectl("label", "wsf/odin", "-n", namespace, "later=1")
     generation = release.kubectl_json("get", "wsf", "odin", "-n", namespace)["metadata"]["generation"]
