@@ -103,6 +103,8 @@ async def test_data_that_is_faster_than_a_group_does_not_end_the_telling(
         quiet = [crowd.add("Q.q") for _ in range(4)]
         crowd.fanout.note_loss(0)
         crowd.fanout.position()
+        assert crowd.fanout._position.later is not None
+        crowd.fanout._position.later.cancel()  # as if its time had come, behind a message that waits
         monkeypatch.setattr(crowd.fanout._position, "some", lambda: set(busy))
         crowd.publish("A.b")
         crowd.fanout._position_alone()
