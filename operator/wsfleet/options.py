@@ -64,7 +64,7 @@ class OperatorOptions(BaseModel):
         default="http://0.0.0.0:8081/healthz", description="address of the liveness endpoint; empty is none"
     )
     metrics_port: int = Field(default=8080, ge=0, le=65_535, description="port of /metrics; 0 is none")
-    tick_seconds: float = Field(default=5.0, ge=0.2, le=60, description="seconds between looks at a fleet")
+    tick_seconds: float = Field(default=5.0, ge=0.2, le=10, description="seconds between looks at a fleet")
     scrape_timeout_seconds: float = Field(
         default=2.0, ge=0.1, le=30, description="seconds a node has to answer"
     )

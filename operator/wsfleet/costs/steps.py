@@ -55,9 +55,9 @@ def advance(applied: Applied, wanted: CostFigures | None, now: float, *, only_do
     if applied.moved_at is not None and now - applied.moved_at < STEP_SECONDS:
         return applied
     present = applied.figures
+    if only_down and wanted.message_us > present.message_us:
+        return applied  # its other parts are in the cost of a message, and stay in force beside this one
     message = _step(present.message_us, max(wanted.message_us, _LEAST_MESSAGE_US))
-    if only_down:
-        message = min(message, present.message_us)
     moved = CostFigures(
         message_us=message,
         intake_us=_shift(present.intake_us, wanted.intake_us, message * (STEP_FACTOR - 1)),

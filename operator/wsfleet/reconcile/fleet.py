@@ -13,6 +13,7 @@ from wsfleet.kube.errors import (
     ForbiddenError,
     KubeError,
     NotFoundError,
+    NotLeadingError,
     UnavailableError,
     in_going_namespace,
 )
@@ -76,7 +77,7 @@ class FleetReconciler:
         failures = 0 if state is None else state.failures + 1
         if state is not None:
             state.failures = failures
-        passing = isinstance(exc, ConflictError | NotFoundError | UnavailableError)
+        passing = isinstance(exc, ConflictError | NotFoundError | NotLeadingError | UnavailableError)
         if isinstance(exc, ConflictError | NotFoundError) and failures < _BLIPS:
             logger.info("%s/%s: %s", *key, exc)
         elif isinstance(exc, KubeError):

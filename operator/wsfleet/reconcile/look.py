@@ -101,6 +101,7 @@ class Look:
         return await self._tell_problem(state.obstacle)
 
     async def _tell_problem(self, problem: Problem) -> float | None:
+        self._context.rolling.discard(self._key)  # others may roll: nothing moves here
         seen = await observe(self._context, self._key, self._state)
         return await tell_problem(self._context, self._fleet, self._state, seen, problem)
 
@@ -228,7 +229,7 @@ class Look:
         actor = Actor(self._context, self._fleet, self._state, prepared, seen)
         if isinstance(step, Stalled) and not isinstance(self._state.step, Stalled):
             self._context.events.warning(self._fleet, "Stalled", "Rollout", step.reason)
-        first, self._state.step = self._state.step is None, step
+        first = self._state.step is None
         refused = ""
         try:
             acted = await actor.carry_out(step)
@@ -248,6 +249,7 @@ class Look:
         for change in steer(seen.pods, most, tolerance, takeover=first, receivers=balance.receivers):
             if change.uid not in decided:  # the step has just decided on that one's label
                 acted = await actor.steer(change) or acted
+        self._state.step = step  # only now: a look that fails before this is the first one still
         return acted, refused
 
     def _measure(self, status: dict[str, Any]) -> None:

@@ -144,6 +144,7 @@ def sample_of(
         serving=labels.get(names.SERVING_LABEL) == names.SERVING,
         drain=drain_state(figures.drain_state) if figures else None,
         cordoned=_cordoned(cache, machine),
+        shedding=bool(figures and figures.shed_remaining),
         to_replace=bool(annotations.get(names.REPLACE_ANNOTATION)),
         marked_seconds=_age(annotations.get(names.VICTIM_ANNOTATION), now),
         terminating_seconds=_terminating_seconds(metadata, now),

@@ -72,7 +72,7 @@ def even_out(
     policy, busy = prepared.rebalance, ""
     if is_rolling(world, prepared.rollout):
         busy = "pods are being replaced"
-    elif not isinstance(step, Idle | Wait) or world.total != world.desired:
+    elif not isinstance(step, Idle | Wait | Stalled) or world.total != world.desired:
         busy = "the fleet is being resized"
     elif prepared.scaling.paused and policy.requested in ("", memory.done):
         busy = "the fleet is paused"

@@ -175,7 +175,7 @@ def _balanced(
 
 
 def _stop(view: BalanceView, memory: RebalanceMemory) -> tuple[Shed, ...]:
-    """End the sheds under way: those of all nodes that take no new clients."""
+    """End the sheds under way; also of nodes that were told to begin since they last spoke."""
     if memory.phase is not RebalancePhase.CLOSING:
         return ()
     return tuple(
@@ -188,7 +188,7 @@ def _stop(view: BalanceView, memory: RebalanceMemory) -> tuple[Shed, ...]:
             reason="rebalancing stops",
         )
         for node in view.present
-        if node.ready and not node.serving and not node.draining
+        if node.ready and (node.shedding or not node.serving) and not node.draining
     )
 
 

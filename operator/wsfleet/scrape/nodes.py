@@ -105,7 +105,8 @@ class NodeAdmin:
                 method, target, path, headers=headers, body=body, timeout=self._timeout
             )
         except ScrapeError as exc:
-            if exc.status == _OUTDATED:
+            # A node says 409 also where it can't do it now; only a later leader makes it name the header.
+            if exc.status == _OUTDATED and TERM_HEADER in str(exc):
                 logger.warning("%s/%s: %s", target.namespace, target.pod, exc)
                 self._outdated()
             raise

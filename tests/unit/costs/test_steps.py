@@ -51,6 +51,12 @@ def test_an_upper_bound_only_lowers() -> None:
     assert advance(present, bound, DAY).figures.message_us == pytest.approx(24)
 
 
+def test_a_bound_that_holds_all_parts_takes_none_of_them_away() -> None:
+    split = Applied(figures=CostFigures(message_us=20, intake_us=300, idle_us=10_000, memory_bytes=1000))
+    bound = CostFigures(message_us=45, intake_us=0, idle_us=0, memory_bytes=1000)
+    assert advance(split, bound, DAY, only_down=True) is split
+
+
 POSITIVE = st.floats(1.0, 1e7)
 FIGURES = st.builds(
     CostFigures,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -39,11 +38,13 @@ async def test_no_write_reaches_the_api_server_and_reading_goes_on(tmp_path: Pat
         await client.close()
 
 
-async def node(status: int, heard: list[str]) -> tuple[web.AppRunner, int]:
+LATER = "X-Wsfleet-Term=4: an operator with the later term 5 was here"
+
+
+async def node(status: int, heard: list[str], error: str = LATER) -> tuple[web.AppRunner, int]:
     async def answer(request: web.Request) -> web.Response:
         heard.append(f"{request.method} {request.path}")
-        body: dict[str, Any] = {"error": "X-Wsfleet-Term=4: an operator with the later term 5 was here"}
-        return web.json_response(body, status=status)
+        return web.json_response({"error": error}, status=status)
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
@@ -70,10 +71,13 @@ async def test_no_command_reaches_a_node_and_figures_still_come() -> None:
     await runner.cleanup()
 
 
-@pytest.mark.parametrize(("status", "doubts"), [(409, 1), (403, 0), (500, 0)])
-async def test_a_node_that_heard_a_later_leader_casts_doubt(status: int, doubts: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "error", "doubts"),
+    [(409, LATER, 1), (409, "the node is stopping", 0), (403, LATER, 0), (500, LATER, 0)],
+)
+async def test_a_node_that_heard_a_later_leader_casts_doubt(status: int, error: str, doubts: int) -> None:
     told: list[None] = []
-    runner, port = await node(status, [])
+    runner, port = await node(status, [], error)
     admin = NodeAdmin(DirectTransport(port), term=lambda: 4, outdated=lambda: told.append(None))
     with pytest.raises(ScrapeError):
         await admin.drain(TARGET, "token")

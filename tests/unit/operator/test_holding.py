@@ -9,6 +9,7 @@ from wsfleet.kube.cache import Cache
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.fleet import FleetReconciler
 from wsfleet.reconcile.observe import sample_of
+from wsfleet.scrape.figures import parse_status
 
 
 def fleet(uid: str, version: int, generation: int = 1) -> dict[str, Any]:
@@ -48,4 +49,7 @@ def test_an_old_pod_that_stumbles_has_been_unready_for_as_long_as_it_says() -> N
     now = 1769846403.0  # 2026-01-31T08:00:03Z
     sample = sample_of(pod, {}, cast(Cache, None), now, 0.0)
     assert sample.unready_seconds == 3.0
+    assert not sample.shedding
+    told = parse_status({"shed": {"remaining": 7}}, 0.0)
+    assert sample_of(pod, {"a": told}, cast(Cache, None), now, 0.0).shedding
     assert sample.pod_age_seconds > 86_400

@@ -26,6 +26,7 @@ from wsfleet.scaling import (
     SetView,
     Shed,
     Stalled,
+    Step,
     World,
 )
 from wsfleet.scrape import DirectTransport, NodeAdmin, Target
@@ -113,19 +114,20 @@ def test_evening_out_waits_for_rollouts_resizes_and_pauses_but_not_where_it_was_
     fleet = prepared()
     nodes = (pod("a", fleet.shape, 9000), pod("b", fleet.shape, 0))
 
-    def phase(fleet: Prepared, desired: int, **replicas: int) -> RebalancePhase:
+    def phase(fleet: Prepared, desired: int, step: Step, **replicas: int) -> RebalancePhase:
         look = seen(*nodes, **replicas)
         world = World.of(look.sets, look.pods, fleet.shape, desired)
-        return even_out(fleet, look, RebalanceMemory(), world, Idle())[1].phase
+        return even_out(fleet, look, RebalanceMemory(), world, step)[1].phase
 
     right = {fleet.shape: 2}
-    assert phase(fleet, 2, **right) is RebalancePhase.STEERING
-    assert phase(fleet, 3, **right) is RebalancePhase.IDLE
-    assert phase(fleet, 2, **right, old=1) is RebalancePhase.IDLE
+    assert phase(fleet, 2, Idle(), **right) is RebalancePhase.STEERING
+    assert phase(fleet, 2, Stalled(reason="a pod that no machine takes"), **right) is RebalancePhase.STEERING
+    assert phase(fleet, 3, Idle(), **right) is RebalancePhase.IDLE
+    assert phase(fleet, 2, Idle(), **right, old=1) is RebalancePhase.IDLE
     paused = prepared({"wsfleet.io/paused": "true"})
-    assert phase(paused, 2, **right) is RebalancePhase.IDLE
+    assert phase(paused, 2, Idle(), **right) is RebalancePhase.IDLE
     asked = prepared({"wsfleet.io/paused": "true", "wsfleet.io/rebalance": "2026-01-01T00:00:00Z"})
-    assert phase(asked, 2, **right) is RebalancePhase.LABELS
+    assert phase(asked, 2, Idle(), **right) is RebalancePhase.LABELS
 
 
 @pytest.mark.parametrize(
