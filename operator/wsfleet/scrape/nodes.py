@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 TOKEN_HEADER = "X-Wsfleet-Token"
 TERM_HEADER = "X-Wsfleet-Term"
+_SILENT_SHARE = 8  # one slot in so many, beside the others, is for nodes that did not answer last time
+_FORGET_SECONDS = 300.0
 _OUTDATED = 409  # a node's answer to a term that is lower than one it has seen
 
 
@@ -38,6 +40,7 @@ class NodeAdmin:
         self._timeout = timeout
         self._round_seconds = round_seconds
         self._concurrency = concurrency
+        self._silent: dict[str, float] = {}  # when they were last asked in vain, by pod UID
         self._term = term
         self._outdated = outdated
 
@@ -47,12 +50,18 @@ class NodeAdmin:
         return {uid: answer for uid, answer in answers.items() if isinstance(answer, NodeFigures)}
 
     async def ask(self, targets: Sequence[Target]) -> dict[str, NodeFigures | ScrapeError]:
-        """By pod UID a node's figures, or why there are none; the round's end leaves out who was not done."""
+        """By pod UID a node's figures, or why there are none; the round's end leaves out who was not done.
+
+        Nodes that did not answer last time have slots of their own: those of dead machines, each of which
+        takes its whole time, would else leave no time for the living.
+        """
+        self._forget()
         gate = asyncio.Semaphore(self._concurrency)  # this fleet's own
+        silent_gate = asyncio.Semaphore(max(1, self._concurrency // _SILENT_SHARE))
         found: dict[str, NodeFigures | ScrapeError] = {}
 
         async def one(target: Target) -> None:
-            async with gate:
+            async with silent_gate if target.uid in self._silent else gate:
                 try:
                     answer = await self._transport.request(
                         "GET", target, "/status", headers={}, body=None, timeout=self._timeout
@@ -60,11 +69,19 @@ class NodeAdmin:
                 except ScrapeError as exc:
                     logger.debug("no figures from %s/%s: %s", target.namespace, target.pod, exc)
                     found[target.uid] = exc
+                    self._silent[target.uid] = time.monotonic()
                     return
                 found[target.uid] = parse_status(answer, time.monotonic())
+                self._silent.pop(target.uid, None)
 
         await _within(self._round_seconds, [one(target) for target in targets])
         return dict(found)
+
+    def _forget(self) -> None:
+        """Pods that nobody asks for any more."""
+        oldest = time.monotonic() - _FORGET_SECONDS
+        for uid in [uid for uid, since in self._silent.items() if since < oldest]:
+            del self._silent[uid]
 
     async def drain(self, target: Target, token: str, *, rate: float | None = None) -> None:
         """PUT /drain: the node turns unready and closes its connections at `rate` a second.

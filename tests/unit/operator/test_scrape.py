@@ -176,3 +176,34 @@ async def test_a_shed_carries_its_id_target_rate_token_and_term(node: Node, admi
     assert (method, path) == ("PUT", "/shed")
     assert body == {"id": "rebalance-1-7", "target": 4400, "rate": 12.5}
     assert (headers["X-Wsfleet-Token"], headers["X-Wsfleet-Term"]) == ("secret", "4")
+
+
+class Halves:
+    """A transport on which some pods never answer, and the others do at once."""
+
+    def __init__(self, dead: set[str]) -> None:
+        self.dead = dead
+
+    async def request(self, method: str, target: Target, path: str, **_: Any) -> Any:
+        if target.uid in self.dead:
+            await asyncio.sleep(0.05)
+            raise ScrapeError("no answer within 0.05 s")
+        return STATUS
+
+    async def close(self) -> None:
+        """Has nothing open."""
+
+
+async def test_dead_machines_do_not_take_the_time_of_the_living() -> None:
+    targets = [target(str(number)) for number in range(600)]
+    dead = {one.uid for one in targets[::3]}
+    transport = Halves(dead)
+    admin = NodeAdmin(transport, timeout=0.05, round_seconds=0.1, concurrency=32)
+    await admin.scrape(targets)
+    for _ in range(8):  # each round finds more of the dead, which no longer stand in the way of others
+        answered = set(await admin.scrape(targets))
+    assert answered == {one.uid for one in targets} - dead
+    transport.dead = set()
+    for _ in range(8):
+        answered = set(await admin.scrape(targets))
+    assert answered == {one.uid for one in targets}
