@@ -98,7 +98,7 @@ def counts(fleet: str, seen: Observed, planned_connections: int) -> dict[str, An
 
 
 def _in_force(prepared: Prepared, seen: Observed) -> dict[str, Any]:
-    refused = [figures.settings_error for figures in seen.figures.values() if figures.settings_error]
+    refused = [figures.settings_error for figures in seen.recent.values() if figures.settings_error]
     return {
         "inForce": nodes_in_force(seen, prepared.settings_hash),
         "refused": cut(refused[0]) if refused else "",

@@ -71,7 +71,7 @@ def ready_finding(seen: Observed, desired: int, before: Mapping[str, Any]) -> Fi
 
 def feed_finding(seen: Observed) -> Finding:
     """Whether the nodes hear from NATS; a lost feed takes no node out of the Service."""
-    spoke = {pod.name: seen.figures[pod.uid] for pod in seen.active if pod.uid in seen.figures}
+    spoke = {pod.name: seen.recent[pod.uid] for pod in seen.active if pod.uid in seen.recent}
     if not spoke:
         return Finding("FeedConnected", "Unknown", "NoFigures", "no node has told of its feed")
     cut = sorted(name for name, figures in spoke.items() if figures.feed_connected is False)
@@ -106,7 +106,7 @@ def _with_cause(cut: Mapping[str, NodeFigures]) -> str:
 def unreached(seen: Observed) -> str:
     """The node that has failed to reach NATS for long since its start, and why; empty if none has."""
     for pod in sorted(seen.active, key=lambda one: one.name):
-        figures = seen.figures.get(pod.uid)
+        figures = seen.recent.get(pod.uid)
         waited = pod.pod_age_seconds if pod.unready_seconds is None else pod.unready_seconds
         late = not pod.ready and waited > _UNREACHED_SECONDS
         if late and figures and figures.feed_seeded is False and figures.feed_trouble:
@@ -135,7 +135,7 @@ def degraded_finding(seen: Observed, step: Step, desired: int = 0, no_room: str 
     refused = {
         pod.name: figures.settings_error
         for pod in seen.active
-        if (figures := seen.figures.get(pod.uid)) and figures.settings_error
+        if (figures := seen.recent.get(pod.uid)) and figures.settings_error
     }
     if refused:
         name, why = sorted(refused.items())[0]

@@ -157,12 +157,12 @@ class Look:
 
     def _findings(self, prepared: Prepared, seen: Observed, decision: Decision, step: Step) -> list[Finding]:
         """The fleet's conditions, with what the nodes say of the stream and the machines of their size."""
-        spoke = {pod.uid: pod.shape for pod in seen.active if pod.uid in seen.figures}
+        spoke = {pod.uid: pod.shape for pod in seen.active if pod.uid in seen.recent}
         new = [pod.name for pod in seen.active if spoke.get(pod.uid) == prepared.shape]
         stream = stream_finding(
             prepared.build.settings,
-            [seen.figures[uid] for uid, shape in spoke.items() if shape == prepared.shape],
-            [seen.figures[uid] for uid, shape in spoke.items() if shape != prepared.shape],
+            [seen.recent[uid] for uid, shape in spoke.items() if shape == prepared.shape],
+            [seen.recent[uid] for uid, shape in spoke.items() if shape != prepared.shape],
             self._state.status,
             f"-n {self._fleet['metadata']['namespace']} {min(new)}" if new else "",
         )

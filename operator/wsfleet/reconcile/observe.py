@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from wsfleet.kube.cache import Cache
 from wsfleet.kube.kinds import Object, name_of
@@ -17,6 +17,7 @@ from wsfleet.scrape import NodeFigures, Target
 from wsfleet.status import epoch_seconds
 
 _FORGET_SECONDS = 300.0
+_RECENT_SECONDS = 15.0  # three looks, as scaling has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,15 @@ class Observed:
     """Fresh figures by pod UID."""
     targets: dict[str, Target]
     """Nodes that can be talked to, by pod UID."""
+    known: Mapping[str, NodeFigures] = field(default_factory=dict)
+    """Figures of earlier looks that still count, by pod UID."""
     refusals: tuple[str, ...] = ()
     """Why ReplicaSets can't make their pods: a quota, an admission."""
+
+    @property
+    def recent(self) -> dict[str, NodeFigures]:
+        """What is known of nodes now: one that is late once has not changed its state."""
+        return {**self.known, **self.figures}
 
     @property
     def active(self) -> list[NodeSample]:
@@ -66,6 +74,7 @@ async def observe(context: Context, fleet: Key, state: FleetState) -> Observed:
         pods=tuple(sample_of(pod, state.figures, context.cache, now, monotonic) for pod in pods),
         raw_pods={pod["metadata"]["uid"]: pod for pod in pods},
         figures=fresh,
+        known={uid: old for uid, old in state.figures.items() if monotonic - old.taken <= _RECENT_SECONDS},
         targets=targets,
     )
 

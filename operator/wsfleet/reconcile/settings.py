@@ -48,5 +48,5 @@ def nodes_in_force(seen: Observed, settings_hash: str) -> int:
     return sum(
         1
         for pod in seen.active
-        if (figures := seen.figures.get(pod.uid)) and figures.settings_hash == settings_hash
+        if (figures := seen.recent.get(pod.uid)) and figures.settings_hash == settings_hash
     )

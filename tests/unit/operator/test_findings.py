@@ -17,6 +17,7 @@ from wsfleet.reconcile.findings import (
     waits_in_vain,
 )
 from wsfleet.reconcile.observe import Observed
+from wsfleet.reconcile.settings import nodes_in_force
 from wsfleet.reconcile.stream import stream_finding
 from wsfleet.scaling import Decision, Idle, NodeSample, Stalled, Trigger
 from wsfleet.scrape import NodeFigures
@@ -60,6 +61,16 @@ def test_ready_comes_with_all_nodes_and_stays_while_half_of_them_are() -> None:
     assert ready_finding(half, 3, WAS_READY).status == "False"
     assert ready_finding(seen(), 1, WAS_READY).reason == "NoNodes"
     assert ready_finding(seen(), 0, {}).reason == "ScaledToZero"
+
+
+def test_a_node_that_is_late_once_has_not_lost_its_feed_nor_its_settings() -> None:
+    told = NodeFigures(taken=0, feed_connected=True, settings_hash="h")
+    late = replace(seen(node("a")), known={"a": told})
+    assert feed_finding(late).reason == "Connected"
+    assert nodes_in_force(late, "h") == 1
+    newer = replace(late, figures={"a": NodeFigures(taken=1, feed_connected=False)})
+    assert feed_finding(newer).reason == "FeedLost"
+    assert nodes_in_force(newer, "h") == 0
 
 
 def test_a_lost_feed_names_the_nodes_and_unknown_is_not_lost() -> None:
