@@ -91,7 +91,7 @@ def check_url(url: str) -> None:
     except ValueError:
         good = False
     if not good:
-        raise ClientError(f"URL {url!r}: expected ws://HOST[:PORT]/PATH")
+        raise ClientError(f"URL {url!r}: expected ws://HOST[:PORT]/PATH or wss://HOST[:PORT]/PATH")
 
 
 class Client:

@@ -199,11 +199,14 @@ def test_tokens_are_exchanged_while_the_fleet_runs(release: Client, namespace: s
     write(f"a-new-token-of-the-user\n{old}")
     before = pods(release, namespace)
     down_to(1)  # with either token: both are valid
+    stays = set(pods(release, namespace))
+    assert stays < set(before)
     write("a-new-token-of-the-user\n")
     release.kubectl("scale", "wsfleet", "odin", *where, "--replicas=2")
+    release.wait("two nodes", lambda: len(pods(release, namespace)) == 2, 60)
     wait_condition(release, "odin", namespace, "Ready", timeout_seconds=READY_SECONDS)
+    assert stays < set(pods(release, namespace)), "nothing was restarted for it"
     down_to(1)
-    assert set(pods(release, namespace)) & set(before), "nothing was restarted for it"
 
 
 @pytest.mark.timeout(400)

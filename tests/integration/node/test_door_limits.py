@@ -13,6 +13,7 @@ from tests.support.node import node_settings, running_node, until
 from tests.support.rawwire import RawWire
 from tests.support.wsclient import WsClient, request
 from wsnode.config import Settings
+from wsnode.intake import ACCEPTED_A_TURN
 from wsnode.node import Node
 from wsnode.watch import SettingsChange
 
@@ -116,7 +117,7 @@ async def test_a_loop_that_is_late_for_long_refuses(
         assert node.counters.connections_rejected == {"loop_lag": 1}
 
 
-async def test_at_most_64_are_taken_and_64_answered_in_a_turn(nats_server: NatsServer) -> None:
+async def test_few_are_taken_and_answered_in_a_turn(nats_server: NatsServer) -> None:
     async with running_node(node_settings(nats_server.url)) as node:
         door, links, loop = node._intake, node._links, asyncio.get_running_loop()
         assert door is not None
@@ -131,13 +132,15 @@ async def test_at_most_64_are_taken_and_64_answered_in_a_turn(nats_server: NatsS
             before = links.total
             door._accept()
             taken.append(links.total - before)
-        assert taken == [64, 64, 22]
-        answered = []
-        for _ in range(3):
+        assert taken == [ACCEPTED_A_TURN] * 3
+        # A turn answers for a millisecond, and eight at least.
+        turns = 0
+        while node.connections < 3 * ACCEPTED_A_TURN:
             before = node.connections
             links._turn()
-            answered.append(node.connections - before)
-        assert answered == [64, 64, 22]
+            turns += 1
+            assert node.connections > before
+        assert turns <= 6
         loop.add_reader(links._epoll.fileno(), links._turn)
         door.start()
         for client in clients:

@@ -450,18 +450,21 @@ async def test_load_reports_as_json_and_fails_when_something_was_lost() -> None:
     assert process.returncode == 1
 
 
+EITHER = "expected ws://HOST[:PORT]/PATH or wss://HOST[:PORT]/PATH"
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["load", "http://x"], "wsnode load: URL 'http://x': expected ws://HOST[:PORT]/PATH"),
+        (["load", "http://x"], f"wsnode load: URL 'http://x': {EITHER}"),
         (["load", "ws://x/", "--rate", "0"], "wsnode load: rate 0: must be between 0.1 and 100000"),
         (
             ["load", "ws://x/", "--mark", "many"],
             "wsnode load: mark 'many': expected whole numbers, as 8000,8001",
         ),
         (["load", "ws://x/", "-o", "xml"], "wsnode load: output 'xml': must be table or json"),
-        (["tail", "x", "A.b"], "wsnode tail: URL 'x': expected ws://HOST[:PORT]/PATH"),
-        (["tail", "ws://x:port/", "A.b"], "wsnode tail: URL 'ws://x:port/': expected ws://HOST[:PORT]/PATH"),
+        (["tail", "x", "A.b"], f"wsnode tail: URL 'x': {EITHER}"),
+        (["tail", "ws://x:port/", "A.b"], f"wsnode tail: URL 'ws://x:port/': {EITHER}"),
         (
             ["tail", "ws://x/", "A.*.b"],
             "wsnode tail: channel 'A.*.b': expected SYMBOL.EVENT without spaces or quotes, "
