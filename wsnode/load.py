@@ -24,6 +24,7 @@ from wsnode.load_engine import Engine
 from wsnode.load_figures import Snapshot
 from wsnode.load_options import LoadError, LoadOptions, expand_channels, seconds_of, span_of
 from wsnode.load_report import progress_line, summary
+from wsnode.terminal import CaOption, InsecureOption
 
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 15.0
@@ -227,12 +228,8 @@ def load_command(
     open_timeout: Annotated[float, typer.Option(help="seconds for connect and handshake")] = 10.0,
     reconnect: Annotated[bool, typer.Option(help="come back after a close or a failed open")] = True,
     heartbeat: Annotated[float, typer.Option(help="seconds between a client's heartbeats; 0 is none")] = 0.0,
-    ca: Annotated[
-        str, typer.Option(help="PEM file with what is trusted under wss://; else the system's authorities")
-    ] = "",
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="any certificate will do under wss://")
-    ] = False,
+    ca: CaOption = "",
+    insecure: InsecureOption = False,
     output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table",
 ) -> None:
     """Open many clients and report what they got: latency, losses, closes, nodes."""

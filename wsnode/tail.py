@@ -29,6 +29,7 @@ from wsnode.client import (
 )
 from wsnode.load_options import LoadError, expand_channels, seconds_of
 from wsnode.protocol.sse import parse_last_event_id
+from wsnode.terminal import CaOption, InsecureOption
 from wsnode.trust import TrustError, client_context
 
 
@@ -53,12 +54,8 @@ def tail_command(
     count: Annotated[int, typer.Option("-n", "--count", help="leave after so many messages; 0 is never")] = 0,
     duration: Annotated[str | None, typer.Option(help="leave after this time, as 30s")] = None,
     reconnect: Annotated[bool, typer.Option(help="come back after a close or a failed open")] = True,
-    ca: Annotated[
-        str, typer.Option(help="PEM file with what is trusted under wss://; else the system's authorities")
-    ] = "",
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="any certificate will do under wss://")
-    ] = False,
+    ca: CaOption = "",
+    insecure: InsecureOption = False,
     output: Annotated[
         str, typer.Option("-o", "--output", help="pretty, or json: a message a line")
     ] = "pretty",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -11,6 +11,12 @@ from wsnode.config import SettingsError
 from wsnode.config.sources import Loaded, load_from_environment
 
 BAD_USE = 2
+
+# Of all commands that are clients of a node.
+CaOption = Annotated[
+    str, typer.Option(help="PEM file with what is trusted under wss://; else the system's authorities")
+]
+InsecureOption = Annotated[bool, typer.Option("--insecure", help="any certificate will do under wss://")]
 
 
 def leave(*problems: str, code: int = BAD_USE) -> NoReturn:

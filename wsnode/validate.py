@@ -17,7 +17,7 @@ from wsnode.config import Settings
 from wsnode.config.expectations import TestName
 from wsnode.load_options import LoadError, LoadOptions, expand_channels, seconds_of
 from wsnode.publish import sample_channels
-from wsnode.terminal import leave
+from wsnode.terminal import CaOption, InsecureOption, leave
 from wsnode.validate_criteria import Outcome, Report, judge
 from wsnode.validate_picture import picture
 from wsnode.validate_plan import Plan, ValidateError, Wishes, make_plan, test_name
@@ -58,12 +58,8 @@ def validate_command(
     picture_file: Annotated[
         Path | None, typer.Option("--picture", help="write the figures over time to this SVG file")
     ] = None,
-    ca: Annotated[
-        str, typer.Option(help="PEM file with what is trusted under wss://; else the system's authorities")
-    ] = "",
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="any certificate will do under wss://")
-    ] = False,
+    ca: CaOption = "",
+    insecure: InsecureOption = False,
     output: Annotated[str, typer.Option("-o", "--output", help="table or json")] = "table",
 ) -> None:
     """Run a validation test against a node: 0 when it passes, 1 when not, 2 when it could not be run."""

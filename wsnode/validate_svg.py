@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -101,9 +102,13 @@ def draw(chart: Chart) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
+_PRECISE = 1e16
+"""Nearer to the least of all floats than this, parts of a number lose their digits, or become 0."""
+
+
 def ticks(top: float, most: int = 4) -> list[float]:
     """Round levels from 0 up to the first one at or above `top`: steps of 1, 2 or 5 times a power of ten."""
-    if not top > 0:
+    if not top > sys.float_info.min * _PRECISE:
         return [0.0, 1.0]
     power = 10.0 ** math.floor(math.log10(top / most))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power * most >= top * (1 - 1e-9))

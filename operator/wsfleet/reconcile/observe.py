@@ -45,6 +45,11 @@ class Observed:
         return {**self.known, **self.figures}
 
     @property
+    def connections(self) -> int:
+        """Of all pods, those on their way out too, as far as they are known."""
+        return sum(pod.connections or 0 for pod in self.pods)
+
+    @property
     def active(self) -> list[NodeSample]:
         return [pod for pod in self.pods if not pod.terminating]
 

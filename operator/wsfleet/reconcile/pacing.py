@@ -31,14 +31,13 @@ from wsfleet.scaling.words import verb
 
 def budget_of(prepared: Prepared, seen: Observed) -> float:
     """Closes a second that the fleet may have, all causes together."""
-    total = sum(pod.connections or 0 for pod in seen.pods)
-    return closes_per_second(total, prepared.fleet.spec.reconnects.per_second)
+    return closes_per_second(seen.connections, prepared.fleet.spec.reconnects.per_second)
 
 
 def pace(prepared: Prepared, seen: Observed, desired: int) -> RolloutPolicy:
     """How a rollout goes now: as many nodes at once as the budget of closes empties."""
-    total = sum(pod.connections or 0 for pod in seen.pods)
-    return replace(prepared.rollout, at_once=nodes_at_once(desired, total, budget_of(prepared, seen)))
+    at_once = nodes_at_once(desired, seen.connections, budget_of(prepared, seen))
+    return replace(prepared.rollout, at_once=at_once)
 
 
 def shape_now(context: Context, key: Key, prepared: Prepared, seen: Observed) -> tuple[str, str]:

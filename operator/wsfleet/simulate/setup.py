@@ -14,8 +14,7 @@ from wsfleet.scaling.from_spec import (
 )
 from wsfleet.sizing import make_plan
 from wsfleet.sizing.from_spec import inputs_from_spec
-
-HOURS_A_MONTH = 730.0
+from wsfleet.sizing.projections import HOURS_A_MONTH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

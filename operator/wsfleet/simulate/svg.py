@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
@@ -71,7 +72,7 @@ def draw(title: str, subtitle: str, seconds: float, panels: Sequence[Panel]) -> 
 
 def levels(most: float, number: int = 4) -> list[float]:
     """Round levels from 0 to the first at or above `most`: steps of 1, 2 or 5 times a power of ten."""
-    if most <= 0:
+    if not most > sys.float_info.min * 1e16:  # parts of less lose their digits, or become 0
         return [0.0, 1.0]
     power = 10.0 ** math.floor(math.log10(most / number))
     step = next(one * power for one in (1, 2, 5, 10) if one * power * number >= most * (1 - 1e-9))

@@ -15,7 +15,8 @@ from wsfleet.sizing.rules import GOROUTINE_STACK_KB, WORKER_MESSAGES_PER_SECOND,
 from wsnode.config import Settings
 
 _OK_PERCENT = 85
-SECONDS_A_MONTH = 730 * 3600
+HOURS_A_MONTH = 730
+SECONDS_A_MONTH = HOURS_A_MONTH * 3600
 
 
 class Verdict(StrEnum):
