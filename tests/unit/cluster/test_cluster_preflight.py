@@ -127,5 +127,5 @@ def test_images_are_not_begun_where_they_cannot_be_built(
 ) -> None:
     monkeypatch.setattr(preflight, "own_system", lambda: ("ubuntu 24.04", "x86_64"))
     monkeypatch.setattr(images, "build_images", lambda _: pytest.fail("begun"))
-    with pytest.raises(ClusterError, match="this machine is ubuntu 24.04 on x86_64"):
+    with pytest.raises(ClusterError, match=r"this machine is ubuntu 24\.04 on x86_64"):
         make_images(Places(state=tmp_path / "state", cache=tmp_path / "cache"), None)
