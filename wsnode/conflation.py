@@ -22,11 +22,12 @@ def pass_over(link: Link, messages: Iterable[Message]) -> None:
     """Notes messages of one channel for a client that is behind."""
     waiting = link.with_extra().passed
     for message in messages:
-        passed = waiting.get(message.channel)
+        passed = waiting.pop(message.channel, None)
         if passed is None:
-            waiting[message.channel] = Passed(message)
+            passed = Passed(message)
         else:
             passed.take(message)
+        waiting[message.channel] = passed  # behind all others, of which it is the newest now
 
 
 class Reach(Protocol):
@@ -50,7 +51,12 @@ class Flusher:
 
     def flush(self, link: Link) -> None:
         """Gives a client what it was passed over, as much as its socket takes now: it took all before."""
-        while link.extra is not None and link.extra.passed and link.out is None:
+        while (
+            link.out is None
+            and link.extra is not None
+            and link.extra.joining is None
+            and (link.extra.passed or link.extra.lost)
+        ):
             if not self._links.send(link, self._piece(link, link.extra)):
                 return
 
@@ -60,7 +66,7 @@ class Flusher:
         lost = max(extra.lost, self._fanout.untold(head))
         if lost:
             # Before what came after it, see `Fanout`.
-            reached = min(self._fanout.settled(), *(passed.first - 1 for passed in waiting.values()))
+            reached = min([self._fanout.settled(), *(passed.first - 1 for passed in waiting.values())])
             frames.append(reframe(link.form, position_frame(reached, lost), event_id(epoch, reached)))
             extra.lost = 0
         size = 0

@@ -20,6 +20,7 @@ from wsnode.fanout import Fanout
 from wsnode.feed import Feed
 from wsnode.gauges import Gauges
 from wsnode.group import Group
+from wsnode.holdings import Holdings
 from wsnode.intake import Intake
 from wsnode.joining import Joiner
 from wsnode.link import HANDSHAKE, SSE, Link
@@ -91,6 +92,7 @@ class Node:
         self._joiner.caught_up = self._level
         self._sessions = Sessions(*parts, self._joiner, self._ring, self.counters)
         self._sweep = Sweep(self._links, self.counters)
+        self._holdings = Holdings(self._links, self._ring)
         self.drain_control = Drain(loop, self._links, self._door.open_in_all)
         self.feed_reader = Feed(
             settings,
@@ -354,6 +356,7 @@ class Node:
         self.feed_reader.pause(self._admission.paused(self._gauges.cpu.percent))
         self._sweep.tick(now)
         self._ring.trim(time.time_ns() // 1_000_000)
+        self._holdings.tick()
         if loop_time >= self._position_due:
             self._position_due = loop_time + self.settings.position_interval - _TICK_SECONDS / 2
             self._fanout.position()

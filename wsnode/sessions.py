@@ -102,6 +102,7 @@ class Sessions:
             source = link.inb
         limit = self._links.settings.max_message_bytes
         inflater = inflate if link.form == DEFLATE else None
+        before = link.fragments
         received, consumed, link.fragments, broken = frames.read_frames(
             source, link.fragments, limit, inflater
         )
@@ -113,6 +114,7 @@ class Sessions:
             if broken or any(opcode == frames.CLOSE for opcode, _ in received):
                 self._links.drop(link, link.why)
             return
+        self._links.begun(link, anew=consumed > 0 and (before is None or link.fragments is not before))
         under_way = link.fragments.count if link.fragments is not None else 0
         if max(len(received), under_way) > self._links.settings.client_rate_burst:
             self._links.rest(link)
@@ -189,7 +191,7 @@ class Sessions:
             # the acknowledgement must not claim that message for itself.
             self._fanout.hasten(link)
         # What it was passed over comes before anything that a new name may bring.
-        if message.resume is not None or message.last or (link.extra is not None and link.extra.passed):
+        if message.resume is not None or message.last or link.withheld:
             self._joiner.hold(link)
         resume = message.resume if self._resumable(message.resume) else None
         if link.state != OPEN:  # hastening found it gone, or too slow: a subscription would outlive it
@@ -239,6 +241,8 @@ class Sessions:
     def _untold_of(self, link: Link, names: list[str]) -> int:
         """What was lost on names that a client has and that it was not told; it is about to be."""
         lost = self._fanout.untold_of(names)
+        if names and link.extra is not None:
+            lost = max(lost, link.extra.lost)
         if not lost or link.with_extra().told >= lost:
             return 0
         link.with_extra().told = lost

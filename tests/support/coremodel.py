@@ -23,6 +23,7 @@ from wsnode.config import Settings
 from wsnode.conflation import Flusher
 from wsnode.counters import Counters
 from wsnode.fanout import Fanout
+from wsnode.holdings import Holdings
 from wsnode.joining import Joiner
 from wsnode.link import DEFLATE, PLAIN, Link
 from wsnode.links import Links
@@ -48,7 +49,10 @@ class World:
     def __init__(self, window: Window, queue: int) -> None:
         self.loop = asyncio.get_running_loop()
         self.settings = Settings(
-            worker_queue_size=queue, client_rate_burst=100_000, client_rate_per_second=100_000
+            worker_queue_size=queue,
+            client_rate_burst=100_000,
+            client_rate_per_second=100_000,
+            ping_interval=1,
         )
         self.counters = Counters()
         self.ring = Ring(window)
@@ -59,6 +63,7 @@ class World:
         self.flusher = Flusher(self.links, self.ring, self.counters, self.fanout)
         self.joiner = Joiner(self.loop, *parts, self.ring, self.counters)
         self.sessions = Sessions(*parts, self.joiner, self.ring, self.counters)
+        self.holdings = Holdings(self.links, self.ring)
         self.links.on_data = self.sessions.read
         self.links.on_leave = self.channels.leave
         self.links.on_emptied = self._emptied

@@ -102,6 +102,8 @@ class Life:
             await self._rest()
             world.restart(f"epoch-{self.epochs}")
             await self._rest()
+        elif what < 0.57:
+            world.holdings.tick()
         elif what < 0.6:
             world.fanout.position()
             if rng.random() < 0.5:
