@@ -82,7 +82,12 @@ class Node:
         self._channels: Channels[Link] = Channels()
         self._links = self._make_links(group.share(settings, 0), pair)
         self._door = Door(
-            settings, self._links, self._gauges, group, refusing=lambda: self.drain_control.refusing
+            settings,
+            self._links,
+            self._gauges,
+            group,
+            refusing=lambda: self.drain_control.refusing,
+            tasks=lambda: len(asyncio.all_tasks(loop)),
         )
         self._admission = self._door.admission
         self._fanout = Fanout(loop, self._links, self._channels, self._ring, self.counters)
