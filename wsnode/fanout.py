@@ -214,12 +214,12 @@ class Fanout:
             return
         for index in range(writing.part, len(writing.parts)):
             part = writing.parts[index]
-            try:
-                at = part.links.index(link, writing.link if index == writing.part else 0)
-            except ValueError:
+            at = part.place(link)
+            if at < 0:
                 continue
-            self._writer.write(part, at, at + 1)
-            part.links[at] = _NOBODY
+            if (index > writing.part or at >= writing.link) and part.links[at] is link:
+                self._writer.write(part, at, at + 1)
+                part.links[at] = _NOBODY
             return
 
     def _turn(self) -> None:

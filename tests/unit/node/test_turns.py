@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from tests.support.coremodel import World
 from tests.support.simloop import VirtualClock, VirtualLoop
 from wsnode.config import Settings
 from wsnode.counters import Counters
 from wsnode.fanout import shard_sockets
-from wsnode.link import Link
+from wsnode.link import PLAIN, Link
 from wsnode.links import Links
+from wsnode.ring import Window
+from wsnode.rounds import Part, Round
 
 CLIENTS, AT_ONCE = 40, 8
 
@@ -61,3 +66,47 @@ def test_what_clients_send_takes_a_part_of_a_turn_and_all_get_theirs(
         links.shut()
         for _, theirs in pairs:
             theirs.close()
+
+
+class _Looked(list[Link]):
+    """Counts how often it is gone through."""
+
+    looks = 0
+
+    def __iter__(self) -> Iterator[Link]:
+        self.looks += 1
+        return super().__iter__()
+
+    def index(self, *args: Any) -> int:
+        self.looks += 1
+        return super().index(*args)
+
+
+async def test_clients_of_a_round_are_gone_through_once_whoever_changes_subscriptions() -> None:
+    world = World(Window(600, 100, 10**6), 100)
+    pairs = [world.connect(PLAIN) for _ in range(4)]
+    links = [link for link, _ in pairs]
+    before, amid, stranger = links[0], links[1:3], links[3]
+    for link, theirs in pairs:
+        assert link.fd >= 0
+        theirs.recv(1000)
+    parts = [Part(_Looked([before, amid[0]]), b"first", 1), Part(_Looked([amid[1]]), b"second", 1)]
+    world.fanout._round = Round(parts=parts, link=1)
+    for _ in range(50):
+        for link in links:
+            world.fanout.hasten(link)
+    heard = [_heard(theirs) for _, theirs in pairs]
+    assert heard == [b"", b"first", b"second", b""]
+    assert (parts[0].links[0], parts[0].links[1].fd, parts[1].links[0].fd) == (before, -1, -1)
+    assert [part.links.looks for part in parts if isinstance(part.links, _Looked)] == [1, 1]
+    assert stranger.out is None
+    for _, theirs in pairs:
+        theirs.close()
+    world.links.shut()
+
+
+def _heard(theirs: socket.socket) -> bytes:
+    try:
+        return theirs.recv(1000)
+    except BlockingIOError:
+        return b""
