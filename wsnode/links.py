@@ -75,6 +75,8 @@ class Links:
         self.under_way: dict[Link, int] = {}
         self.held: dict[Link, int] = {}
         self.held_bytes = 0
+        self._going_on: deque[Link] = deque()
+        self._scheduled = False
         self._resting: list[Link] = []
         self._by_fd: list[Link | None] = []
         self._epoll = select.epoll()
@@ -137,6 +139,16 @@ class Links:
         elif anew or link not in self.under_way:
             self.under_way.pop(link, None)  # to its end: they stand in the order of their clocks
             self.under_way[link] = self.now
+
+    def go_on_soon(self, link: Link) -> None:
+        """Others get their turn before an open link whose socket took all is given more, by `on_emptied`.
+
+        What comes for it meanwhile waits for that too.
+        """
+        link.out = bytearray()
+        self.behind[link] = self.now
+        self._going_on.append(link)
+        self._schedule_going_on()
 
     def hold(self, link: Link, size: int) -> None:
         """Takes note of what an open link holds besides its buffer, in bytes."""
@@ -299,6 +311,32 @@ class Links:
         if link.state == OPEN:
             self.buffered_bytes += len(data)
 
+    def _emptied(self, link: Link) -> None:
+        self.behind.pop(link, None)
+        link.out = None
+        if link.extra is not None:
+            self.on_emptied(link)
+
+    def _go_on(self) -> None:
+        """A share of a loop turn for those who are given more."""
+        self._scheduled = False
+        stop = time.monotonic() + TURN_SECONDS
+        while self._going_on and time.monotonic() < stop:
+            link = self._going_on.popleft()
+            if link.state != OPEN or link.out is None or link.out:
+                continue
+            try:
+                self._emptied(link)
+            except Exception:
+                _log.exception("what waited for a client could not be given")
+                self.close(link, 1011, "internal error", "error")
+        self._schedule_going_on()
+
+    def _schedule_going_on(self) -> None:
+        if self._going_on and not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._go_on)
+
     def _turn(self) -> None:
         stop = time.monotonic() + TURN_SECONDS
         while True:
@@ -360,9 +398,6 @@ class Links:
             return
         self._watch(link)
         if link.state == OPEN:
-            self.behind.pop(link, None)
-            link.out = None
-            if link.extra is not None:
-                self.on_emptied(link)
+            self._emptied(link)
         elif link.state == DISCARDING or link.form == SSE:
             self._end_sending(link)

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 
 from tests.support.coremodel import World
+from tests.support.simcore import SimCore, virtual_time
 from tests.support.simloop import VirtualClock, VirtualLoop
 from wsnode.config import Settings
+from wsnode.conflation import FLUSHED_BYTES, pass_over
 from wsnode.counters import Counters
 from wsnode.fanout import shard_sockets
-from wsnode.link import PLAIN, Link
+from wsnode.link import PLAIN, SSE, Link
 from wsnode.links import Links
+from wsnode.message import Message
 from wsnode.ring import Window
 from wsnode.rounds import Part, Round
 
@@ -66,6 +69,37 @@ def test_what_clients_send_takes_a_part_of_a_turn_and_all_get_theirs(
         links.shut()
         for _, theirs in pairs:
             theirs.close()
+
+
+@pytest.mark.parametrize("form", [PLAIN, SSE])
+def test_who_was_passed_over_for_long_takes_a_part_of_a_turn_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, form: int
+) -> None:
+    with virtual_time(random.Random(1), 0.002) as loop:
+        core = SimCore(loop, Settings(), Window(600, 10_000, 10**7))
+        theirs = core.connect(form)
+        (link,) = core.links.open_links()
+        for seq in range(1, 3001):
+            pass_over(link, [Message(seq, 0, "a:b", f"S{seq}.x", 0, b"1")])
+        sizes: list[int] = []
+
+        def taken(_: Link, data: bytes) -> bool:
+            sizes.append(len(data))
+            return True
+
+        monkeypatch.setattr(core.links, "send", taken)
+        core.flusher.flush(link)
+        assert len(sizes) == 1
+        while link.with_extra().passed:
+            # Whatever comes meanwhile waits behind it.
+            assert link.out is not None
+            assert link in core.links.behind
+            loop.turn()
+        assert len(sizes) > 10
+        assert max(sizes) < FLUSHED_BYTES + 300
+        assert (link.out, core.links.behind) == (None, {})
+        theirs.close()
+        core.close()
 
 
 class _Looked(list[Link]):
