@@ -251,7 +251,11 @@ class Intake:
             if self._links.total - self._links.open_count >= most_unopened:
                 self._send_away(fd, "connections")
                 continue
-            self._links.add(fd, peer[0].removeprefix(_V4_IN_V6) if limited else None)
+            try:
+                self._links.add(fd, peer[0].removeprefix(_V4_IN_V6) if limited else None)
+            except OSError as error:
+                self._take_a_rest(error)
+                return False
         return True
 
     def _send_away(self, fd: int, reason: Reason) -> None:

@@ -83,13 +83,21 @@ class Links:
         loop.add_reader(self._epoll.fileno(), self._turn)
 
     def add(self, fd: int, address: str | None) -> Link:
-        """Takes a fresh, non-blocking socket in; its handshake deadline starts."""
+        """Takes a fresh, non-blocking socket in; its handshake deadline starts.
+
+        Raises:
+            OSError: the kernel has no room to watch it; it is closed.
+        """
         link = self._make(fd, address)
         while fd >= len(self._by_fd):
             self._by_fd.extend([None] * 256)
+        try:
+            self._epoll_of(link).register(fd, select.EPOLLIN)
+        except OSError:
+            os.close(fd)
+            raise
         self._by_fd[fd] = link
         self.total += 1
-        self._epoll_of(link).register(fd, select.EPOLLIN)
         self.handshakes.append((time.monotonic() + self.settings.handshake_timeout, link))
         return link
 
