@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from math import ceil
 from typing import Any
 
 import pytest
@@ -203,12 +204,23 @@ def test_a_limit_that_does_not_hold_fails() -> None:
     assert verdicts(report)["limit holds"] == "FAIL"
 
 
-def test_published_messages_that_never_come_fail() -> None:
-    plan = plan_of(CAPACITY)
-    run = run_of(plan, deliveries=0)
-    deaf = [dataclasses.replace(sample, deliveries=0) for sample in run.samples]
-    report = judge(plan, dataclasses.replace(run, samples=tuple(deaf)))
-    assert verdicts(report)["messages arrive"] == "FAIL"
+@pytest.mark.parametrize(
+    ("name", "share", "verdict"),
+    [
+        (CAPACITY, 0.0, "FAIL"),
+        (CAPACITY, 1e-6, "FAIL"),  # a single message is no load
+        (LIGHT, 0.89, "FAIL"),
+        (LIGHT, 0.91, "PASS"),
+        (OVERLOAD, 0.49, "FAIL"),
+        (OVERLOAD, 0.51, "PASS"),
+    ],
+)
+def test_about_as_many_messages_come_as_were_published(name: TestName, share: float, verdict: str) -> None:
+    plan = plan_of(name)
+    run = run_of(plan)
+    some = [dataclasses.replace(sample, deliveries=ceil(share * sample.deliveries)) for sample in run.samples]
+    report = judge(plan, dataclasses.replace(run, samples=tuple(some)))
+    assert verdicts(report)["messages arrive"] == verdict
 
 
 def test_without_traffic_nobody_knows_of_losses() -> None:
