@@ -28,7 +28,7 @@ class Counters:
         connections_rejected: by reason of admission (`admission.REASONS`).
         handshakes_failed: by reason: not a WebSocket request, too late, too large; where TLS
             is spoken also plain HTTP, and what is no TLS.
-        messages_in: messages read from the stream.
+        messages_in, bytes_in: messages read from the stream, and bytes of their payloads.
         messages_out: frames with data given to clients' sockets or buffers.
         bytes_out: bytes of all that is broadcast: those frames, positions, news of the feed.
         bad_payloads: messages not sent, by reason (BAD_PAYLOADS).
@@ -56,6 +56,7 @@ class Counters:
         self.connections_rejected: Counter[str] = Counter()
         self.handshakes_failed: Counter[str] = Counter()
         self.messages_in = 0
+        self.bytes_in = 0
         self.messages_out = 0
         self.bytes_out = 0
         self.bad_payloads: Counter[str] = Counter()

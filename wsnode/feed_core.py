@@ -116,6 +116,7 @@ class CoreReader:
             return False
         self._begin()
         self._counters.messages_in += 1
+        self._counters.bytes_in += len(data)
         seq, name = self._ring.position + 1, subject.decode(errors="replace")
         bucket, now = self._state.bucket, time.monotonic()
         if bucket.wait_seconds(now):

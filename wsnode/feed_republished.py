@@ -117,6 +117,7 @@ class RepublishedReader(StreamReader):
 
     def _republished(self, message: Republished) -> None:
         self._counters.messages_in += 1
+        self._counters.bytes_in += len(message.data)
         self._last_ts_ms = message.ts_ms
         self._sorter.take(message.seq, message.ts_ms, message.subject, message.headers, message.data)
 

@@ -215,6 +215,7 @@ class StreamReader:
         seq, pull = received.stream_seq, self._pull
         assert pull is not None
         self._counters.messages_in += 1
+        self._counters.bytes_in += len(received.data)
         self._state.lag = received.pending
         if seq > self._ring.position:
             self._last_ts_ms = received.ts_ms

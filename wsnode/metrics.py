@@ -117,6 +117,7 @@ METRICS: tuple[Metric, ...] = (
     # Messages.
     _counter("ws_messages_in_total", "messages read from the stream", lambda v: v.counters.messages_in),
     _counter("ws_messages_out_total", "data frames sent to clients", lambda v: v.counters.messages_out),
+    _counter("ws_bytes_in_total", "bytes read from the stream: payloads", lambda v: v.counters.bytes_in),
     _counter("ws_bytes_out_total", "bytes broadcast, positions included", lambda v: v.counters.bytes_out),
     _counter("ws_replay_requests_total", "requests for messages of the past, by kind", _replays, "kind"),
     _counter(

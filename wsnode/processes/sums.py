@@ -9,7 +9,7 @@ from typing import Any
 from wsnode.counters import Counters
 from wsnode.view import FeedStatus
 
-OF_THE_STREAM = ("messages_in", "bad_payloads", "stream_holes")
+OF_THE_STREAM = ("messages_in", "bytes_in", "bad_payloads", "stream_holes")
 """Counted by each process alike, since each reads the whole stream."""
 
 

@@ -38,6 +38,7 @@ async def test_the_node_makes_such_a_stream_and_needs_no_consumer(nats_server: N
         assert [m["data"] for m in await data(client, 300)] == list(range(300))
         assert await _consumers(nats_server) == 0
         assert (node.counters.messages_in, node.counters.feed_gaps) == (300, 0)
+        assert node.counters.bytes_in == 10 + 2 * 90 + 3 * 200
         await client.close()
 
 

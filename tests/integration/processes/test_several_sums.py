@@ -24,6 +24,7 @@ async def test_all_figures_are_of_the_node(tmp_path: Path, nats_server: NatsServ
         # Each process reads the stream; what is in it is counted once.
         assert (status["messages"]["in"], status["costs"]["messages_in_total"]) == (10, 10)
         assert status["costs"]["deliveries_total"] == 10 * count
+        assert metrics["ws_bytes_in_total"] == 10 * len(b'{"n":0}')
         assert status["costs"]["cpu_seconds_total"] > 0.5
         assert status["feed"]["position"] == seqs[-1]
         assert (metrics["ws_connections_current"], metrics["ws_connections_opened_total"]) == (count, count)
