@@ -12,7 +12,7 @@ A subscriber is any object; the directory knows nothing of sockets.
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterable, Set
+from collections.abc import Collection, Container, Iterable, Set
 from typing import Generic, Protocol, TypeVar
 
 # Options of a subscription: the newest message when there is room again, patches in place of data.
@@ -54,6 +54,12 @@ def takers(names: Container[str], channel: str) -> list[str]:
     return [name for name in possible if name in names]
 
 
+def patterns_of(channel: str) -> tuple[str, ...]:
+    """The patterns that take a channel, but for `*`, which takes all."""
+    symbol, _, event = channel.partition(".")
+    return (f"{symbol}.*", f"*.{event}") if event else ()
+
+
 def overlap(one: str, other: str) -> bool:
     """Whether there can be a channel that both names take."""
     if not is_pattern(one):
@@ -67,6 +73,46 @@ def overlap(one: str, other: str) -> bool:
 def is_pattern(name: str) -> bool:
     """Whether a checked name stands for several channels."""
     return "*" in name
+
+
+class PatternIndex:
+    """Which channels of a set each pattern takes, so that nobody has to look at all of them."""
+
+    def __init__(self) -> None:
+        # One channel stands by itself: a dictionary for each of many would take more than they do.
+        self._taken: dict[str, str | dict[str, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    def add(self, channel: str) -> None:
+        """A channel that is not there yet."""
+        for pattern in patterns_of(channel):
+            there = self._taken.get(pattern)
+            if there is None:
+                self._taken[pattern] = channel
+            elif isinstance(there, str):
+                self._taken[pattern] = {there: None, channel: None}
+            else:
+                there[channel] = None
+
+    def discard(self, channel: str) -> None:
+        """A channel that is there."""
+        for pattern in patterns_of(channel):
+            there = self._taken[pattern]
+            if isinstance(there, dict) and len(there) > 1:
+                del there[channel]
+            else:
+                del self._taken[pattern]
+
+    def clear(self) -> None:
+        """None is left."""
+        self._taken.clear()
+
+    def of(self, pattern: str) -> Collection[str]:
+        """The channels that a pattern takes; not for `*`."""
+        there = self._taken.get(pattern, ())
+        return (there,) if isinstance(there, str) else there
 
 
 class Table(Generic[S]):
