@@ -18,6 +18,8 @@ from tests.support.simcore import virtual_time
 from tests.support.simloop import VirtualLoop
 from wsnode.ring import Window
 
+pytestmark = pytest.mark.race
+
 CHANNELS = ["A.x", "A.y", "B.x", "C"]
 NAMES = [*CHANNELS, "A.*", "*.x", "*"]
 ROUNDS = int(os.environ.get("CORE_MODEL_ROUNDS", "150"))
