@@ -19,8 +19,8 @@ _ENVELOPE_BYTES = 130  # roughly
 # Below IOV_MAX (1024), since a client may get each message of a round as a buffer of one writev.
 ROUND_MESSAGES = 512
 ROUND_LOOKS = 262_144
-"""Clients that are looked at to take a round, each for as many channels as name it in another company: what
-can't be put off till later, a few milliseconds at most."""
+"""Clients that are looked at to take a round, for each channel that names them in another company: what can't
+be put off till later, a few milliseconds at most."""
 _NO_LINKS: frozenset[Link] = frozenset()
 
 # A control message in the form of a client, made when it is needed.
@@ -118,7 +118,7 @@ def take_round(
 
     Stops before `max_bytes` are exceeded, but for a single message that is larger, and behind `upto`.
     `behind` are the clients for which something waits. Returns the round, still without parts, and what of
-    it flows to whom: as it was at this moment, whatever is subscribed to before all is written.
+    it flows to whom; the sets are the directory's own, see `Channels.subscribers`.
     """
     taken = Round()
     groups: dict[tuple[int, int, int], _Group] = {}
@@ -136,7 +136,9 @@ def take_round(
         taken.messages.append(message)
         message.started = True
         if channel not in heard:
+            compared = channels.compared
             heard[channel] = own = _groups_of(channels, channel, groups, behind)
+            looks += channels.compared - compared
             looks += sum(len(group.links) for group in own if not group.messages)
         for group in heard[channel]:
             group.messages.append(message)
@@ -147,9 +149,6 @@ def take_round(
     flows: list[Flow] = []
     for group in groups.values():
         _add_flows(flows, group, epoch)
-    if len(flows) > 1:  # else nothing comes between this and the writing
-        for flow in flows:
-            flow.links = set(flow.links)
     return taken, flows
 
 

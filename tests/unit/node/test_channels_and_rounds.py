@@ -84,19 +84,9 @@ def test_channels_of_the_same_listeners_are_one_flow() -> None:
     )
     _, flows = take_round(line, channels, "")
     assert [(flow.seqs, flow.links) for flow in flows] == [
-        ([1, 3, 4], {one, two}),
-        ([2, 5], {one, two, three}),
+        ([1, 2, 3, 4, 5], {one, two}),
+        ([2, 5], {three}),
     ]
-
-
-def test_whom_a_round_is_for_is_settled_when_it_begins() -> None:
-    channels: Channels[Link] = Channels()
-    one, two = _links(2)
-    channels.subscribe(one, ["A", "B"])
-    _, flows = take_round(deque([_message(1, "A"), _message(2, "B")]), channels, "")
-    channels.subscribe(two, ["A", "B"])
-    channels.unsubscribe(one, ["B"])
-    assert [flow.links for flow in flows] == [{one}, {one}]
 
 
 def test_a_round_looks_at_no_more_clients_than_a_turn_bears(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -258,7 +258,7 @@ def _live(seed: int) -> None:
         "conflation": {"FLUSHED_BYTES": rng.choice([1, 1000, 16_384])},
         "fanout": {"SHARD_SOCKETS": rng.choice([1, 64]), "PERSONAL_LINKS": rng.choice([1, 128])},
         "position": {"GROUP_LINKS": rng.choice([1, 2, 256])},
-        "preparation": {"STEP_LINKS": rng.choice([1, 3, 8192])},
+        "preparation": {"STEP_LINKS": rng.choice([1, 3, 8192]), "SMALL_LINKS": rng.choice([0, 16_384])},
         "rounds": {"ROUND_LOOKS": rng.choice([1, 5, 262_144])},
     }
     with virtual_time(rng, rng.choice([0.0001, 0.002]), **constants) as loop:
