@@ -113,6 +113,7 @@ def _load(screen: Console, plan: Plan) -> None:
             "costs",
             f"{costs.source}: {plain(costs.message_cpu_us, 3)} us a message, "
             f"{mb(costs.connection_memory_bytes)} a connection"
+            + (f" and {plan.inputs.tls_memory_bytes // 1024} KB for TLS" if plan.inputs.tls_memory_bytes else "")
             + (f", {plain(costs.intake_cpu_us, 3)} us a published message" if costs.intake_cpu_us else "")
             + f"; so {vcpu(capacity.connection_cpu_us)} a connection",
         ),

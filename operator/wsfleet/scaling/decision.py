@@ -16,6 +16,7 @@ class Trigger(StrEnum):
     WAITING = "WaitingClients"
     CPU = "Cpu"
     REJECTIONS = "Rejections"
+    NODE_LOSS = "NodeLoss"
     MIN_REPLICAS = "MinReplicas"
     SCHEDULE = "Schedule"
     MAX_REPLICAS = "MaxReplicas"
@@ -41,6 +42,10 @@ class HoldKind(StrEnum):
     PAUSED = "Paused"
     PAST = "Past"
     """Of a decision read back from the status, which keeps the text alone."""
+
+
+_HOLDS_OF_TIME = frozenset({HoldKind.NOT_OBSERVED, HoldKind.STABILIZATION, HoldKind.DRAIN, HoldKind.ROLLOUT})
+"""What is over by itself within minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,16 @@ class Decision:
     autoscaling: bool = True
     cpu_not_scalable: bool = False
     figures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def shrinks_soon(self) -> bool:
+        """Whether the fleet is about to give up a node: its load asks for fewer, and no more than time is held.
+
+        With a hold of another kind that may never be.
+        """
+        least = max(self.wish, int(self.figures.get("minReplicas", 1)))
+        kinds = {hold.kind for hold in self.holds}
+        return self.autoscaling and least < self.current and kinds <= _HOLDS_OF_TIME
 
     @property
     def changes(self) -> bool:
