@@ -105,7 +105,7 @@ def seconds_until_write(
         pause = NEWS_SECONDS
     elif (
         _texts(old) != _texts(new)
-        or _in_force(new) > _in_force(old)
+        or _in_force(new) > _in_force(old) * (1 + _MOVED_SHARE)
         or any(_moved(name, old.get(name), new.get(name)) for name in _FIGURES)
     ):
         pause = FIGURES_SECONDS
