@@ -128,7 +128,7 @@ def _news(status: Mapping[str, Any]) -> dict[str, Any]:
         for one in status.get("conditions") or ()
     ]
     settings = status.get("nodeSettings") or {}
-    # How many nodes have them in force moves with each that is late to tell, and so does whose refusal is told.
+    # How many nodes have them in force moves with each that is late to tell, and so does whose refusal it is.
     kept["settings"] = {name: value for name, value in settings.items() if name not in ("inForce", "refused")}
     kept["refused"] = bool(settings.get("refused"))
     # Between its rounds a run changes its phase with every few looks, and before a run a fleet may for ever.

@@ -70,7 +70,7 @@ class ScriptedApi:
         self.port = 0
         self.requests: dict[str, int] = {}
         self.refused: dict[tuple[str, str, str], int] = {}
-        """By method, kind and name: the HTTP status that such a write gets, as from a webhook that refuses it."""
+        """By method, kind and name: the HTTP status that such a write gets, as from a webhook."""
         self._kinds: dict[str, _Kind] = {}
         self._version = 1000
         self._changed = changed

@@ -144,7 +144,7 @@ class Stage:
         made = False
         for replicaset in self.api.all("replicasets"):
             metadata, wanted = replicaset["metadata"], replicaset["spec"]["replicas"]
-            own = [one for one in self.pods if one["metadata"]["ownerReferences"][0]["uid"] == metadata["uid"]]
+            own = [pod for pod in self.pods if _owner(pod) == metadata["uid"]]
             there = sum(1 for one in own if not one["metadata"].get("deletionTimestamp"))
             for _ in range(wanted - there):
                 made = True
@@ -214,6 +214,10 @@ class Stage:
     def writes(self, plural: str) -> int:
         """Writes of a kind so far, refused ones too."""
         return sum(1 for one in self.api.writes if f"/{plural}" in one.path)
+
+
+def _owner(pod: Object) -> Any:
+    return pod["metadata"]["ownerReferences"][0]["uid"]
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from pydantic import Field, StringConstraints, field_validator
 from wsfleet.api.base import Rule, SpecModel, section
 
 MOST_NODES = 5000
-"""Of one fleet: as many machines as Kubernetes answers for in a cluster [documentation, "Considerations for large
+"""Of one fleet: the most machines that Kubernetes answers for [its documentation, "Considerations for large
 clusters"]."""
 
 

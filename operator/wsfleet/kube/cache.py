@@ -91,7 +91,8 @@ class Cache:
 
     def every(self, kind: Kind) -> list[Object]:
         """The objects of a watched kind, of all fleets."""
-        return [obj for (one, _), reflector in self._reflectors.items() if one == kind for obj in reflector.all()]
+        scopes = [reflector for (one, _), reflector in self._reflectors.items() if one == kind]
+        return [obj for reflector in scopes for obj in reflector.all()]
 
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """An owned object as last seen; None also for kinds that are not watched."""

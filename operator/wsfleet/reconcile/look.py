@@ -62,7 +62,7 @@ class Look:
         state.troubles.unanswered = False
         generation = self._fleet["metadata"].get("generation")
         if state.obstacle is not None and state.obstacle_until > now and state.obstacle_for == generation:
-            return await self._look(state.obstacle)
+            return await self._look_past(state.obstacle)
         try:
             wait = await self._look()
         except NameTakenError as exc:
@@ -76,7 +76,15 @@ class Look:
             state.obstacle = state.leftovers_since = None
             return wait
         state.obstacle_until, state.obstacle_for = now + _OBSTACLE_SECONDS, generation
-        return await self._look(state.obstacle)
+        return await self._look_past(state.obstacle)
+
+    async def _look_past(self, obstacle: Problem) -> float | None:
+        """A look that leaves the fleet's objects alone; what it meets of others' the next full one tells."""
+        try:
+            return await self._look(obstacle)
+        except (NameTakenError, LeftoverError) as exc:
+            logger.info("%s/%s: %s", *self._key, exc)
+            return None
 
     async def _look(self, obstacle: Problem | None = None) -> float | None:
         """`obstacle` is why the fleet's objects are left alone for now."""
@@ -117,7 +125,8 @@ class Look:
     async def _standing(self) -> tuple[Prepared | None, Problem | None, bool]:
         """What to go by, why that is not the present spec, and whether it was carried out before.
 
-        Without a spec that was carried out it is the present one, if no more than a Secret is missing.
+        Where no more than a Secret is missing it is the present one, if it changes no pod's shape, or nobody
+        knows of another.
         """
         state, wanted = self._state, self._prepare()
         problem = wanted if isinstance(wanted, Problem) else None
@@ -127,6 +136,9 @@ class Look:
                 state.applied, state.kept = AppliedSpec.of(self._fleet), None
                 return wanted, None, True
         kept = self._kept()
+        if kept is not None and isinstance(wanted, Prepared) and kept.shape == wanted.shape:
+            state.applied = AppliedSpec.of(self._fleet)  # the pods are the same: those that run can follow
+            return wanted, problem, True
         if kept is not None:
             return kept, problem, True
         return (wanted if isinstance(wanted, Prepared) else None), problem, False

@@ -1,4 +1,4 @@
-"""The fleet's Secrets: the one with the admin tokens, which is ours, and those that the nodes mount beside it."""
+"""The fleet's Secrets: the one with the admin tokens, which is ours, and its user's that the nodes mount."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Actor:
             return False
 
     async def carry_out_safely(self, step: Step) -> tuple[bool, str]:
-        """As `carry_out`; a refusal is given as its text, and does not keep the rest of the look from going on.
+        """As `carry_out`; a refusal is given as its text, and keeps nothing else of the look from being done.
 
         A template that nobody could check before must not keep the serving nodes from being led. What fails
         otherwise is noted, and the same kind of step waits for its pause to be over.

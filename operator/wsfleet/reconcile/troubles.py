@@ -55,7 +55,7 @@ class Troubles:
     """The troubles of one fleet, by what they are with: `Service/odin`, `live settings`."""
 
     unanswered: bool = False
-    """The API server gave no answer in this look: nothing more is tried, or each try would take its whole time."""
+    """The API server gave no answer in this look: nothing more is tried, or each would take its time."""
     _by_name: dict[str, Trouble] = field(default_factory=dict)
     chance: Callable[[], float] = random.random
 

@@ -29,8 +29,8 @@ def drain_rates(
     """Closes a second for each node that is being emptied, by pod UID: together the fleet's budget.
 
     Shared as their connections are, so that they end together: by those that drain by command, by `starting`,
-    which is about to, and by those that others delete or evict, as far as they answer: a node that had SIGTERM
-    takes another rate too. What the silent ones of these close by themselves (`own_rate`, the node's
+    which is about to, and by those that others delete or evict, as far as they answer: a node that had
+    SIGTERM takes another rate too. What the silent ones of these close by themselves (`own_rate`, the node's
     WS_DRAIN_RATE: a SIGTERM knows no other) is taken off before.
     """
     present = tuple(pods)

@@ -82,9 +82,9 @@ class Decision:
 
     @property
     def shrinks_soon(self) -> bool:
-        """Whether the fleet is about to give up a node: its load asks for fewer, and no more than time is held.
+        """Whether the fleet is about to give up a node: its load asks for fewer, and only time is waited for.
 
-        With a hold of another kind that may never be.
+        With a hold of another kind it may never come to that.
         """
         least = max(self.wish, int(self.figures.get("minReplicas", 1)))
         kinds = {hold.kind for hold in self.holds}

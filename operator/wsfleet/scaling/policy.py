@@ -140,7 +140,7 @@ class Missing:
     lost_seconds: float = 60.0
     """A node that served and has not been ready for longer is taken for lost: others come in its place."""
     lost_share: float = 0.5
-    """While more than this share of the nodes are not ready, that is no loss of nodes: more would fare alike."""
+    """While more than this share of the nodes are not ready, none is taken for lost: others would be too."""
     share: float = 0.10
     """Scale-in is held while more than max(1, this share) of the nodes are missing."""
     gap_seconds: float = 120.0

@@ -285,8 +285,9 @@ def loss_wish(look: Look, wishes: Sequence[Wish]) -> Wish | None:
     needed = max(one.nodes for one in wishes if one.trigger is not Trigger.REJECTIONS)
     nodes = max(needed, look.minimum.nodes) + len(lost)
     are = verb(len(lost), "has", "have")
+    more = ", …" if len(lost) > 1 else ""
     reason = (
-        f"{number_of_nodes(len(lost))} ({lost[0].name}{', …' if len(lost) > 1 else ''}) {are} not been ready "
+        f"{number_of_nodes(len(lost))} ({lost[0].name}{more}) {are} not been ready "
         f"for more than {rule.lost_seconds:g} s; with others in place of {verb(len(lost), 'it', 'them')} "
         f"{number_of_nodes(nodes)}"
     )

@@ -80,10 +80,10 @@ def _tls(plan: Plan) -> Note:
     each = f"{plain(plan.capacity.connection_memory_bytes / 1024, 1)} KB"
     added = plan.inputs.tls_memory_bytes
     if added:
-        text = f"TLS ended in the node takes about {added // 1024} KB more a connection (measured): planned {each}"
+        text = f"takes about {added // 1024} KB more a connection (measured): planned {each}"
     else:
-        text = f"TLS ended in the node: the {each} a connection are taken as measured or given, with TLS in them"
-    return Note("tls", NoteKind.INFO, text)
+        text = f"has its memory in the {each} a connection, which are taken as measured or given"
+    return Note("tls", NoteKind.INFO, f"TLS ended in the node {text}")
 
 
 def _capacity_notes(plan: Plan) -> Iterator[Note]:

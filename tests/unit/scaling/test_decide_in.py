@@ -84,8 +84,8 @@ def test_where_the_fixed_part_alone_is_the_target_cpu_keeps_no_node_for_ever() -
     assert (step.desired, step.trigger) == (3, Trigger.LOW_LOAD)
     texts = [hold.text for hold in step.holds]
     assert texts == [
-        "CPU 63 % on 4 nodes, above 60 % in 100 % of the last 300 s; each node spends 62 % whatever it serves: "
-        "more nodes do not help, and none is kept for it"
+        "CPU 63 % on 4 nodes, above 60 % in 100 % of the last 300 s; "
+        "each node spends 62 % whatever it serves: more nodes do not help, and none is kept for it"
     ]
     assert any("none is kept for it" in reason for reason in step.reasons)
 

@@ -208,7 +208,8 @@ def test_memory_that_was_measured_or_given_has_tls_in_it() -> None:
     figures = {"cpuMicrosecondsPerMessage": 10, "memoryPerConnection": 20_000}
     given = plan_of(tls={"secretName": "odin-tls"}, sizing={"costs": "Figures", "figures": figures})
     assert given.capacity.connection_memory_bytes == 20_000
-    assert "with TLS in them" in next(note.text for note in given.notes if note.code == "tls")
+    note = next(note for note in given.notes if note.code == "tls")
+    assert "has its memory in the 19.5 KB a connection" in note.text
     told = CostValues.model_validate(
         {"cpuMicrosecondsPerMessage": 5, "cpuMicrosecondsPerPublished": 100, "memoryPerConnection": 17_000}
     )
