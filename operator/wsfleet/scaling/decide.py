@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wsfleet.scaling.decision import Decision, HoldKind, Trigger
+from wsfleet.scaling.decision import BY_WORD, Decision, HoldKind, Trigger
 from wsfleet.scaling.growth import Forecast, forecast, growth_wish
 from wsfleet.scaling.history import Growth, History, into_minutes
 from wsfleet.scaling.observe import Look, observe
@@ -28,16 +28,6 @@ from wsfleet.scaling.wishes import (
     remember_cpu_step,
     waiting_wish,
 )
-
-BY_WORD = (
-    Trigger.MIN_REPLICAS,
-    Trigger.MAX_REPLICAS,
-    Trigger.SCHEDULE,
-    Trigger.REPLICAS,
-    Trigger.NODE_LOSS,
-)
-"""Steps that somebody's word or a dead machine asks for, not the load: they say nothing of whether a step was
-right."""
 
 
 def present_size(snapshot: Snapshot, history: History) -> int:

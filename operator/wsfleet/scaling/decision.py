@@ -24,6 +24,17 @@ class Trigger(StrEnum):
     REPLICAS = "Replicas"
 
 
+BY_WORD = (
+    Trigger.MIN_REPLICAS,
+    Trigger.MAX_REPLICAS,
+    Trigger.SCHEDULE,
+    Trigger.REPLICAS,
+    Trigger.NODE_LOSS,
+)
+"""Steps that somebody's word or a dead machine asks for, not the load: they say nothing of whether a step was
+right."""
+
+
 class HoldKind(StrEnum):
     """Why something that was wished for is not done now."""
 

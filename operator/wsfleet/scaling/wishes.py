@@ -281,8 +281,9 @@ def loss_wish(look: Look, wishes: Sequence[Wish]) -> Wish | None:
     unready = sum(1 for node in look.snapshot.nodes if not node.terminating and not node.ready)
     if unready > look.load.nodes * rule.lost_share:
         return None
-    # Rejections ask for one more than there are, and those that are lost are among these already.
-    needed = max(one.nodes for one in wishes if one.trigger is not Trigger.REJECTIONS)
+    # These ask for more than there are, and those that are lost are among these already.
+    counted_already = (Trigger.REJECTIONS, Trigger.WAITING)
+    needed = max(one.nodes for one in wishes if one.trigger not in counted_already)
     nodes = max(needed, look.minimum.nodes) + len(lost)
     are = verb(len(lost), "has", "have")
     more = ", …" if len(lost) > 1 else ""
