@@ -72,7 +72,7 @@ def status_document(
             **({SAID: sorted(said)} if said else {}),
             **({COSTS: dict(costs.kept)} if costs.kept else {}),
             **({BALANCE: kept} if (kept := balance.to_status()) else {}),
-            **({APPLIED: kept} if applied is not None and (kept := applied.to_status()) else {}),
+            **({APPLIED: spec} if applied is not None and (spec := applied.to_status()) else {}),
         },
     }
 

@@ -16,7 +16,6 @@ from fractions import Fraction
 from wsfleet.sizing.errors import SizingError
 from wsfleet.sizing.machines import MACHINES, MIB, Machine, machine_by_hand, machine_with
 
-
 TLS_CONNECTION_BYTES = 16 * 1024
 """What TLS ended in the node takes for a connection. Measured: 15.6 KB (`python -m tests.bench.tls`)."""
 

@@ -143,7 +143,7 @@ async def test_a_label_that_cannot_be_changed_keeps_no_other_from_it(stage: Stag
 
 
 async def test_a_spec_that_no_plan_can_be_made_of_leaves_no_node_unattended(stage: Stage) -> None:
-    full, empty = await uneven(stage)
+    full, _ = await uneven(stage)
     settings = stage.api.get("configmaps", NAMESPACE, "odin-settings")
     stage.apply(replicas=2, instance=TINY)
     await stage.look()

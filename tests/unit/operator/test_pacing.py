@@ -173,9 +173,7 @@ def test_nobody_is_moved_to_nodes_one_of_which_is_about_to_go(told: Decision, so
     nodes = (pod("a", fleet.shape, 9000), pod("b", fleet.shape, 0), pod("c", fleet.shape, 0))
     look = seen(*nodes, **{fleet.shape: 3})
     world = World.of(look.sets, look.pods, fleet.shape, 3)
-    steered = RebalanceMemory(
-        phase=RebalancePhase.STEERING, since=NOON - 40, first=NOON - 40, excess=1
-    )
+    steered = RebalanceMemory(phase=RebalancePhase.STEERING, since=NOON - 40, first=NOON - 40, excess=1)
     phase = even_out(fleet, look, steered, world, Idle(), told)[1].phase
     assert phase is (RebalancePhase.STEERING if soon else RebalancePhase.LABELS)
 

@@ -151,8 +151,8 @@ def test_a_node_that_comes_back_or_starts_afresh_has_turned_nobody_away() -> Non
 
 
 def test_no_run_begins_while_a_node_is_about_to_go_unless_it_was_asked_for_or_takes_too_long() -> None:
-    def phase(seconds: int, **policy: object) -> RebalancePhase:
-        fleet = Fleet.of([4000, 100], seed=1, **policy)
+    def phase(seconds: int, requested: str = "") -> RebalancePhase:
+        fleet = Fleet.of([4000, 100], seed=1, requested=requested)
         fleet.soon = "a node is about to go"
         fleet.run(seconds)
         return fleet.memory.phase
