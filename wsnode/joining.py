@@ -314,8 +314,12 @@ class Joiner:
         """Says what was lost before more is given, see `Fanout`."""
         extra = link.with_extra()
         if extra.lost:
-            reached = self.reached(link, self._fanout.head())
-            frames.append(self._framed(link, answers.position_frame(reached, extra.lost), reached))
+            head = self._fanout.head()
+            reached = self.reached(link, head)
+            # Who is ahead of this node keeps the id that it has: a lower one would bring all since again.
+            ahead = extra.joining is not None and any(had > head for had in extra.joining.had.values())
+            frame = answers.position_frame(reached, extra.lost)
+            frames.append(self._framed(link, frame, 0 if ahead else reached))
             extra.told, extra.lost = max(extra.told, extra.lost), 0
 
     def _meets(self, joining: Joining) -> bool:

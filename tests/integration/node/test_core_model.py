@@ -15,6 +15,8 @@ import pytest
 from tests.support.coremodel import FORMS, Watcher, World
 from wsnode.ring import Window
 
+pytestmark = pytest.mark.race
+
 CHANNELS = ["A.x", "A.y", "B.x", "C"]
 NAMES = [*CHANNELS, "A.*", "*.x", "*"]
 ROUNDS = int(os.environ.get("CORE_MODEL_ROUNDS", "150"))

@@ -24,6 +24,8 @@ from wsnode import fanout
 from wsnode.admission import Admission
 from wsnode.client import Missed, Subscribed
 
+pytestmark = pytest.mark.race
+
 SECONDS = float(os.environ.get("HOPPING_SECONDS", "8"))
 RUNS = int(os.environ.get("HOPPING_RUNS", "1"))
 # Nothing may be told in it, nor with nodes of several processes each; streams that forget within a second,

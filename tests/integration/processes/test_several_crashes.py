@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.aio.client import Client as NatsClient
 
 from tests.support.nats import NatsServer
 from tests.support.node import node_settings
@@ -28,21 +29,13 @@ async def publishing(server: NatsServer) -> AsyncIterator[list[int]]:
     """Publishes for ever, and gathers the sequences."""
     seqs: list[int] = []
 
-    async def publish() -> None:
-        async with server.client() as client:
-            jetstream = client.jetstream()
-            while True:
-                ack = await jetstream.publish("odin.token.BTC.trade", b'{"n":%d}' % len(seqs))
-                seqs.append(ack.seq)
-                await asyncio.sleep(1 / PER_SECOND)
+    async def step(client: NatsClient) -> None:
+        ack = await client.jetstream().publish("odin.token.BTC.trade", b'{"n":%d}' % len(seqs))
+        seqs.append(ack.seq)
+        await asyncio.sleep(1 / PER_SECOND)
 
-    task = asyncio.create_task(publish())
-    try:
+    async with server.busy(step):
         yield seqs
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 class Follower:
