@@ -245,6 +245,37 @@ async def test_a_secret_that_a_new_spec_names_and_that_is_missing_rolls_nothing_
     assert degraded["message"].endswith("the nodes go by generation 1")
 
 
+async def test_another_secret_is_looked_for_at_once_and_the_old_one_is_forgotten(stage: Stage) -> None:
+    stage.api.put(
+        "secrets",
+        {"metadata": {"name": "one", "namespace": NAMESPACE}, "data": {"tls.crt": "", "tls.key": ""}},
+    )
+    stage.apply(replicas=1, tls={"secretName": "one"})
+    await stage.settle()
+    sizes = stage.sizes
+    assert stage.condition("Degraded")["status"] == "False"
+    stage.apply(replicas=1, tls={"secretName": "another"})
+    await stage.look()
+    assert stage.condition("Degraded")["reason"] == "SecretMissing"
+    assert stage.sizes == sizes
+    stage.apply(replicas=1, tls={"secretName": "one"})
+    await stage.look()
+    assert stage.condition("Degraded")["status"] == "False"
+
+
+async def test_while_a_secret_is_gone_a_spec_that_changes_no_pod_is_carried_out(stage: Stage) -> None:
+    secret = {"metadata": {"name": "one", "namespace": NAMESPACE}, "data": {"tls.crt": "", "tls.key": ""}}
+    stage.api.put("secrets", secret)
+    stage.apply(replicas=1, tls={"secretName": "one"})
+    await stage.settle()
+    stage.api.remove("secrets", NAMESPACE, "one")
+    stage.restart()
+    stage.apply(replicas=2, tls={"secretName": "one"})
+    await stage.look()
+    assert list(stage.sizes.values()) == [2]
+    assert stage.condition("Degraded")["message"].endswith("; the nodes that run are led on")
+
+
 async def test_the_same_where_the_operator_does_not_know_what_was_carried_out_before(stage: Stage) -> None:
     full, _ = await uneven(stage)
     sizes = stage.sizes
@@ -265,7 +296,9 @@ async def test_a_new_fleet_whose_secret_is_missing_has_no_node(stage: Stage) -> 
 
 
 async def test_a_name_that_somebody_took_keeps_no_node_from_being_led(stage: Stage) -> None:
-    full, _ = await uneven(stage)
+    stage.apply(replicas=2)
+    await stage.settle()
+    full, empty = stage.names
     stage.api.remove("services", NAMESPACE, "odin")
     stage.api.put("services", {"metadata": {"name": "odin", "namespace": NAMESPACE}, "spec": {}})
     for _ in range(20):
@@ -273,8 +306,11 @@ async def test_a_name_that_somebody_took_keeps_no_node_from_being_led(stage: Sta
         if stage.condition("Degraded")["reason"] == "NameTaken":
             break
     assert stage.condition("Degraded")["reason"] == "NameTaken"
+    stage.nodes.says |= {full: holding(8000), empty: holding(100)}
     await stage.look()
     assert not stage.serves(full)
+    assert stage.status["connections"] == 8100
+    assert stage.condition("Degraded")["reason"] == "NameTaken"
     service = stage.api.get("services", NAMESPACE, "odin")
     assert service is not None
     assert service["spec"] == {}
