@@ -29,6 +29,9 @@ class CpuTrigger:
     """A node whose feed is paused counts as at least this: pausing lowers CPU, not the need."""
     young_seconds: float = 60.0
     """Younger pods are left out: a ring that fills and clients that resume run hot."""
+    reject_percent: float = 75.0
+    """WS_CPU_REJECT_THRESHOLD. Where a node spends the target whatever it serves, no number of nodes leads to
+    that; what CPU then needs is that nodes stay below this."""
     gain_share: float = 0.25
     """A step gained something if CPU fell by at least this share of what the step should have brought."""
 
@@ -134,6 +137,10 @@ class Missing:
     fresh_seconds: float = 15.0
     """Three scrapes; a figure older than this is missing."""
     last_known_seconds: float = 60.0
+    lost_seconds: float = 60.0
+    """A node that served and has not been ready for longer is taken for lost: others come in its place."""
+    lost_share: float = 0.5
+    """While more than this share of the nodes are not ready, none is taken for lost: others would be too."""
     share: float = 0.10
     """Scale-in is held while more than max(1, this share) of the nodes are missing."""
     gap_seconds: float = 120.0

@@ -11,7 +11,7 @@ from wsfleet.scaling.observe import Look
 from wsfleet.scaling.policy import RetirePolicy
 from wsfleet.scaling.trend import highest_total
 from wsfleet.scaling.victim import choose_victim
-from wsfleet.scaling.wishes import nodes_for_connections, nodes_for_cpu
+from wsfleet.scaling.wishes import cpu_ceiling, nodes_for_connections, nodes_for_cpu
 from wsfleet.scaling.words import counted, number_of_nodes, part_of
 
 LOST_AFTER_SECONDS = RetirePolicy().terminating_seconds
@@ -23,8 +23,11 @@ def cautious_nodes(look: Look) -> int:
     by_connections = nodes_for_connections(
         load.full_connections, policy.max_connections, policy.connections.target_percent
     )
-    by_cpu = nodes_for_cpu(load.full_demand, load.full_nodes, policy.cpu.target_percent, look.fixed_percent)
-    return max(by_connections, load.full_nodes if by_cpu is None else by_cpu)
+    ceiling = cpu_ceiling(policy.cpu, look.fixed_percent)
+    if ceiling is None:
+        return by_connections  # CPU is what it is, however many share the load
+    by_cpu = nodes_for_cpu(load.full_demand, load.full_nodes, ceiling, look.fixed_percent)
+    return max(by_connections, by_cpu or 0)
 
 
 def highest_recommendation(look: Look) -> int:
@@ -123,8 +126,10 @@ def _headroom(look: Look) -> Iterator[Hold]:
             f"{counted(load.full_connections, 'connection')} on {number_of_nodes(rest)} would be above "
             f"{percent:g} % of {policy.max_connections:,} each",
         )
-    fixed, target = look.fixed_percent, policy.cpu.target_percent
-    cpu_percent = fixed + (target - fixed) * percent / policy.connections.target_percent
+    fixed, ceiling = look.fixed_percent, cpu_ceiling(policy.cpu, look.fixed_percent)
+    if ceiling is None:
+        return
+    cpu_percent = fixed + (ceiling - fixed) * percent / policy.connections.target_percent
     needed = nodes_for_cpu(load.full_demand, load.full_nodes, cpu_percent, look.fixed_percent)
     if needed is None or needed > rest:
         text = f"CPU on {number_of_nodes(rest)} would be above {cpu_percent:.0f} %"
