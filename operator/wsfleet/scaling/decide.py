@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wsfleet.scaling.decision import Decision, HoldKind, Trigger
+from wsfleet.scaling.decision import BY_WORD, Decision, HoldKind, Trigger
 from wsfleet.scaling.growth import Forecast, forecast, growth_wish
 from wsfleet.scaling.history import Growth, History, into_minutes
 from wsfleet.scaling.observe import Look, observe
@@ -19,17 +19,14 @@ from wsfleet.scaling.propose import apply_pauses, floor_of, propose, propose_rep
 from wsfleet.scaling.samples import Snapshot
 from wsfleet.scaling.schedule import minimum_in_force
 from wsfleet.scaling.shrink import cautious_nodes
+from wsfleet.scaling.waiting import waiting_wish
 from wsfleet.scaling.wishes import (
     Wish,
     connections_wish,
     cpu_wish,
     rejections_wish,
     remember_cpu_step,
-    waiting_wish,
 )
-
-BY_WORD = (Trigger.MIN_REPLICAS, Trigger.MAX_REPLICAS, Trigger.SCHEDULE, Trigger.REPLICAS)
-"""Steps that somebody's word asks for, not the load: they say nothing of whether a step was right."""
 
 
 def present_size(snapshot: Snapshot, history: History) -> int:

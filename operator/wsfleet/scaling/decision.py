@@ -23,6 +23,10 @@ class Trigger(StrEnum):
     REPLICAS = "Replicas"
 
 
+BY_WORD = (Trigger.MIN_REPLICAS, Trigger.MAX_REPLICAS, Trigger.SCHEDULE, Trigger.REPLICAS)
+"""Steps that somebody's word asks for, not the load: they say nothing of whether a step was right."""
+
+
 class HoldKind(StrEnum):
     """Why something that was wished for is not done now."""
 

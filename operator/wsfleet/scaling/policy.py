@@ -57,7 +57,8 @@ class WaitingClients:
     tries: float = 2.0
     """Tries in the window that are taken for one client."""
     most_percent: float = 100.0
-    """Waiting clients count up to this share of the connected ones, and so does the rise to come."""
+    """Waiting clients and the rise to come count together up to this share of the connected ones: the step
+    limit lets a fleet double, and the next look sees more."""
     rise_seconds: float = 20.0
     """The rise of the window is taken to go on this long: a look, the start of a node, and its label."""
 
@@ -106,7 +107,10 @@ class ScaleDown:
     """A node given up and asked for again within so many stabilization windows (an hour) was given up in
     vain: for as long again no node goes."""
     regret_memory_windows: float = 72.0
-    """And for this long the rest must have room for the last hour's peak, not for the present total alone."""
+    """And for this long the rest must have room for the last hour's peak, not for the present total alone. So
+    it must whenever the fleet's last step was up: a load that swings about a threshold would else take a node
+    there and back again and again. A total lower than the peak by `drop_percent` does not swing, it has gone.
+    """
 
     @property
     def regret_seconds(self) -> float:

@@ -54,9 +54,7 @@ class Fleet(Nodes):
             self._moving.discard(pod)
         self.connections[:] = self.rng.multinomial(clients, np.full(nodes, 1 / nodes))
         self.totals.arrived += clients
-        self.rejecting[:] = False
-        self.cpu[:] = self._demand(np.zeros(nodes))
-        self._filling[:] = -np.inf
+        self.cpus.settle(self.connections, self.rate)
 
     def step(self, wanted: int, rate: float) -> None:
         """One step of time: who leaves, who is closed, who comes and is let in, CPU, pods."""
@@ -68,7 +66,7 @@ class Fleet(Nodes):
             self._find_endpoints()
         self._come_and_leave(wanted)
         opened = self._try(self.waiting.step())
-        self._measure_cpu(opened)
+        self._use_cpu(opened)
         self.totals.waited_seconds += self.waiting.total * self.step_seconds
         self.totals.node_seconds += len(self.pods) * self.step_seconds
 
@@ -84,7 +82,14 @@ class Fleet(Nodes):
             self.connections[pod.slot] = 0
 
     def start_drain(self, pod: Pod, rate: float) -> None:
-        """`PUT /drain`: not ready at once, still accepting for the delay, then closing."""
+        """`PUT /drain`: not ready at once, still accepting for the delay, then closing. It ends a shed.
+
+        One that is under way goes on, at the new rate.
+        """
+        if pod.drain is not DrainState.NONE:
+            pod.drain_rate = rate
+            return
+        pod.shed_left = 0
         pod.drain, pod.drain_since, pod.drain_rate, pod.owed = DrainState.DELAY, self.now, rate, 0.0
         self._ready(pod, False)
         self._moving.add(pod)
@@ -96,8 +101,11 @@ class Fleet(Nodes):
             self._ready(pod, pod.running and pod.lost_at is None)
 
     def shed(self, pod: Pod, target: int, rate: float, name: str) -> None:
-        """`PUT /shed`: close down to `target`, each told when to come back; a known name changes nothing."""
-        if pod.shed_id == name:
+        """`PUT /shed`: close down to `target`, each told when to come back; a known name changes nothing.
+
+        A node that drains refuses it.
+        """
+        if pod.shed_id == name or pod.drain is not DrainState.NONE:
             return
         pod.shed_id, pod.shed_target, pod.shed_rate = name, target, rate
         pod.shed_left, pod.owed = max(0, int(self.connections[pod.slot]) - target), 0.0

@@ -50,9 +50,44 @@ def test_a_full_fleet_grows_by_those_who_wait() -> None:
 
 
 def test_a_rise_is_taken_to_go_on() -> None:
-    # From 8,000 to 16,000 in 5 s, so 32,000 more in 20 s, of which as many as are connected count.
+    # From 8,000 to 16,000 in 5 s, so 32,000 more in 20 s, of which with the 3 that wait as many as are
+    # connected count.
     found = looks([(4_000, 0), (4_000, 0)], [(8_000, 3), (8_000, 3)])
-    assert found.figures["neededByWaitingClients"] == 5  # 16,000 + 3 + 16,000
+    assert found.figures["neededByWaitingClients"] == 4
+    assert "16,000 connections, 3 that wait and 15,997 to come need 4 nodes" in found.reasons[0]
+
+
+def test_those_who_wait_and_the_rise_are_the_same_clients_where_a_crowd_is_let_in() -> None:
+    # 10,000 in 5 s would be 40,000 in 20 s, and 60,000 tries are 30,000 clients: 60,000 in all, not 90,000.
+    found = looks([(10_000, 0), (10_000, 0)], [(15_000, 30_000), (15_000, 30_000)])
+    assert found.figures["neededByWaitingClients"] == 8
+
+
+def test_who_comes_back_after_an_outage_counts_no_more_than_were_there() -> None:
+    # 200,000 on 25 nodes; the ingress is out, then all come back, and most are sent to the same six nodes.
+    before, out = [(8_000, 0)] * 25, [(0, 0)] * 25
+    back = [(10_000, 40_000)] * 6 + [(3_000, 0)] * 19
+    found = looks(before, out, out, back)
+    assert found.figures["neededByWaitingClients"] == 25
+    assert not found.changes
+
+
+def test_more_than_were_there_before_an_outage_are_new_clients() -> None:
+    # 19,800 + 5,000 that wait + 2 x 3,800: the rise since the outage began, 10 s before.
+    found = looks([(8_000, 0)] * 2, [(0, 0)] * 2, [(9_900, 5_000)] * 2)
+    assert found.desired == 5
+
+
+def test_lost_nodes_are_no_room_for_those_who_wait() -> None:
+    whole = [node(number, 8_000, 0) for number in range(4)]
+    _, history = decide(POLICY, Snapshot.of(NOW, whole, 4), History(), NOW)
+    gone = {"ready": False, "ready_seconds": None, "unready_seconds": 25.0, "sample_age_seconds": 70.0}
+    left = [node(number, 10_000, 9_000) for number in range(2)]
+    seen = [*left, *(replace(one, **gone) for one in whole[2:])]  # type: ignore[arg-type]
+    found, _ = decide(POLICY, Snapshot.of(NOW + 70, seen, 4), history, NOW + 70)
+    # 20,000 and 9,000 that wait need 4 nodes, beside the 2 that only Kubernetes still counts.
+    assert (found.desired, found.trigger) == (6, Trigger.WAITING)
+    assert "need 6 nodes, of which 2 no longer serve" in found.reasons[0]
 
 
 def test_without_refusals_a_rise_is_growths_affair() -> None:
