@@ -99,7 +99,7 @@ def _fewer_than_the_hpa(found: Comparison) -> Target | None:
     if found.hpa is None:
         return None
     ours, theirs = found.operator.totals.rejected, found.hpa.totals.rejected
-    wanted = f"at most {OF_THE_HPA:.0%} of the HPA's {theirs:,}"
+    wanted = f"at most {OF_THE_HPA * 100:g} % of the HPA's {theirs:,}"
     return _target(found, "clients turned away", wanted, f"{ours:,}", ours <= OF_THE_HPA * theirs)
 
 

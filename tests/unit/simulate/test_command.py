@@ -91,7 +91,7 @@ def test_the_figures_to_reach_and_the_missed_ones(capsys: pytest.CaptureFixture[
     assert found == {
         "scenario": "reconnect-storm",
         "figure": "clients turned away",
-        "wanted": "at most 10% of the HPA's 0",
+        "wanted": "at most 10 % of the HPA's 0",
         "reached": "0",
         "met": True,
     }
