@@ -88,7 +88,8 @@ class Cpu:
         """One step of time with so many clients, of whom so many have just been let in."""
         node, step = self._node, self._step_seconds
         work = self._messages(connections, rate)
-        other = opened * (node.handshake_cpu_us / 1e4 / step / node.cpus) + node.fixed_cpu_percent
+        other: Floats = np.full(len(opened), node.fixed_cpu_percent)
+        other += opened * (node.handshake_cpu_us / 1e4 / step / node.cpus)
         other += np.where(self._filled_at > now, node.ring_fill_percent, 0.0)
         owed = self._owed + work * step
         sent = np.where(self.paused, 0.0, np.minimum(owed, np.maximum(100.0 - other, 0.0) * step))

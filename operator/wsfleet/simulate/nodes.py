@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from wsfleet.simulate.cpu import Bools, Cpu, Floats
 from wsfleet.simulate.setup import Setup
