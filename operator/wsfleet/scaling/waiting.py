@@ -13,20 +13,18 @@ from wsfleet.scaling.trend import highest_after_drop
 from wsfleet.scaling.wishes import Wish, nodes_for_connections
 from wsfleet.scaling.words import counted, number_of_nodes
 
-_CLOCK_SECONDS = 5.0
-
 
 def waiting_wish(look: Look) -> Wish | None:
     """Nodes for the clients that full nodes turned away, with the connected ones; None while none were.
 
     They count by the total: one full node among emptier ones asks for nothing that the total does not.
     """
-    rule, total = look.policy.waiting, look.load.connections
-    tries = sum(one.number for one in look.history.turned_away)
+    total = look.load.connections
+    tries = _tries(look, look.now)
     if not tries:
         return None
     most = _most_to_come(look)
-    waiting = min(int(tries / rule.tries), most)
+    waiting = min(_waiting(look, look.now), most)
     # One bound for both: where a crowd is being let in, those who wait are the rise to come.
     rise = min(_rise(look), most - waiting)
     percent, each = look.policy.connections.target_percent, look.policy.max_connections
@@ -35,7 +33,7 @@ def waiting_wish(look: Look) -> Wish | None:
     if nodes <= max(1, nodes_for_connections(total, each, percent)):
         return None
     reason = (
-        f"full nodes turned clients away {tries:,} times in {rule.window_seconds:g} s; "
+        f"full nodes turned clients away {tries:,} times in {look.policy.waiting.window_seconds:g} s; "
         f"{counted(total, 'connection')}, {waiting:,} that wait and {rise:,} to come need "
         f"{number_of_nodes(nodes)}"
     )
@@ -60,15 +58,27 @@ def _most_to_come(look: Look) -> int:
 def _rise(look: Look) -> int:
     """How many more there will be if the rise of the last moments goes on; 0 without one.
 
-    Growth looks at minutes to tell a rise from noise; here the refusals tell it.
+    Of the connected and the waiting together: who waited and was let in is no new client. Growth looks at
+    minutes to tell a rise from noise; here the refusals tell it.
     """
-    rule = look.policy.waiting
-    oldest = look.now - rule.window_seconds - _CLOCK_SECONDS
-    before = [one for one in look.history.trend if oldest < one.time < look.now]
-    if not before or look.load.emptying:
+    rule, load = look.policy.waiting, look.load
+    before = [one for one in look.history.trend if look.now - rule.rise_seconds < one.time < look.now]
+    if not before or load.emptying:
         return 0
-    seconds = look.now - before[0].time
-    return max(0, int((look.load.connections - before[0].value) / seconds * rule.rise_seconds))
+    first = before[0]
+    risen = load.connections + _waiting(look, look.now) - first.value - _waiting(look, first.time)
+    return max(0, int(risen / (look.now - first.time) * rule.rise_seconds))
+
+
+def _waiting(look: Look, time: float) -> int:
+    """Clients that waited then, by their tries."""
+    return int(_tries(look, time) / look.policy.waiting.tries)
+
+
+def _tries(look: Look, time: float) -> int:
+    """How often full nodes turned clients away in the window before a time."""
+    since = time - look.policy.waiting.window_seconds
+    return sum(one.number for one in look.history.turned_away if since < one.time <= time)
 
 
 def _lost(look: Look) -> int:

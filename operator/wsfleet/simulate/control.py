@@ -38,7 +38,6 @@ from wsfleet.simulate.fleet import Fleet
 from wsfleet.simulate.pods import Pod, ReplicaSet
 from wsfleet.simulate.scraping import Scraper
 
-_AGAIN_SECONDS = 1.0
 EPOCH = 1_800_000_000.0
 """The simulation's time 0 in epoch seconds."""
 
@@ -61,10 +60,11 @@ class Control(Protocol):
 
 
 class OperatorControl:
-    """The operator: decide, steer and next_fleet_step as they are, every few seconds.
+    """The operator: decide, steer and next_fleet_step as they are.
 
     It sees what an operator sees: pods as the API server has them, figures of the round that is just over,
-    costs fitted from the nodes' counters. A node that does not answer can't be told anything either.
+    costs fitted from the nodes' counters. It looks every few seconds, and when a pod has changed. A node that
+    does not answer can't be told anything either.
     """
 
     def __init__(self, shape: str, nodes: int, seed: int) -> None:
@@ -75,6 +75,7 @@ class OperatorControl:
         self.costs = CostBook()
         self._next_scrape = 0.0
         self._look_at: float | None = None
+        self._events = 0
         self._first = True
         self._rebalance = RebalanceMemory()
 
@@ -89,16 +90,17 @@ class OperatorControl:
         self._scraper.share_silent = share
 
     def act(self, fleet: Fleet) -> None:
-        if self._look_at is None and fleet.now >= self._next_scrape:
+        due = fleet.now >= self._next_scrape or fleet.events != self._events
+        if self._look_at is None and due:
+            self._events = fleet.events
             self._look_at = fleet.now + self._scraper.scrape(fleet)
             self._next_scrape = fleet.now + fleet.setup.watching.scrape_seconds
         # Steps that are longer than a round see its end at its beginning.
         if self._look_at is not None and fleet.now > self._look_at - fleet.step_seconds / 2:
             self._look_at = None
-            if self._look(fleet):
-                self._next_scrape = fleet.now + _AGAIN_SECONDS
+            self._look(fleet)
 
-    def _look(self, fleet: Fleet) -> bool:
+    def _look(self, fleet: Fleet) -> None:
         now = EPOCH + fleet.now
         samples = tuple(self._sample(fleet, pod) for pod in fleet.pods)
         world = World.of([one.view() for one in fleet.sets], samples, self._shape, self.desired)
@@ -115,8 +117,8 @@ class OperatorControl:
         step = next_fleet_step(replace(world, desired=decision.desired), paced)
         by_uid = {pod.uid: pod for pod in fleet.pods}
         steps: tuple[Step, ...] = step.steps if isinstance(step, Together) else (step,)
-        done = [self._carry_out(fleet, by_uid, samples, one) for one in steps]
-        acted = any(done)
+        for one in steps:
+            self._carry_out(fleet, by_uid, samples, one)
         decided = {getattr(one, "uid", None) for one in steps}
         busy = ""
         if rolling:
@@ -128,9 +130,8 @@ class OperatorControl:
         for change in steer(samples, most, tolerance, takeover=self._first, receivers=receivers):
             if change.uid not in decided:
                 by_uid[change.uid].serving = change.serving
-                fleet.changed = True
+                fleet.touch()
         self._first = False
-        return acted
 
     def _balance(
         self, fleet: Fleet, samples: tuple[NodeSample, ...], by_uid: dict[str, Pod], budget: float, busy: str
@@ -176,20 +177,20 @@ class OperatorControl:
 
     def _carry_out(
         self, fleet: Fleet, by_uid: dict[str, Pod], samples: tuple[NodeSample, ...], step: Step
-    ) -> bool:
+    ) -> None:
         if isinstance(step, CreateSet):
             fleet.sets.append(ReplicaSet(step.shape, step.replicas, fleet.now))
         elif isinstance(step, Resize):
             one = fleet.set_of(step.shape)
             if one is None or str(one.generation) != step.resource_version:
-                return False
+                return
             one.resize(step.replicas)
         elif isinstance(step, Mark):
             pod = by_uid[step.uid]
             pod.marked_at, pod.serving = fleet.now, False
         elif isinstance(step, StartDrain):
             if not self._scraper.reaches(by_uid[step.uid]):
-                return False
+                return
             setup = fleet.setup
             rate = drain_rate(step.uid, samples, setup.closes_per_second, setup.node.drain_rate)
             fleet.start_drain(by_uid[step.uid], rate)
@@ -197,12 +198,11 @@ class OperatorControl:
             pod = by_uid[step.uid]
             if step.cancel_drain:
                 if not self._scraper.reaches(pod):
-                    return False
+                    return
                 fleet.cancel_drain(pod)
             pod.marked_at, pod.serving = None, True
         elif isinstance(step, DeleteSet):
             fleet.sets = [one for one in fleet.sets if one.shape != step.shape]
         else:
-            return False
-        fleet.changed = True
-        return True
+            return
+        fleet.touch()
