@@ -19,6 +19,7 @@ from wsfleet.scaling.propose import apply_pauses, floor_of, propose, propose_rep
 from wsfleet.scaling.samples import Snapshot
 from wsfleet.scaling.schedule import minimum_in_force
 from wsfleet.scaling.shrink import cautious_nodes
+from wsfleet.scaling.waiting import waiting_wish
 from wsfleet.scaling.wishes import (
     Wish,
     connections_wish,
@@ -26,7 +27,6 @@ from wsfleet.scaling.wishes import (
     loss_wish,
     rejections_wish,
     remember_cpu_step,
-    waiting_wish,
 )
 
 

@@ -178,43 +178,6 @@ def rejections_wish(look: Look) -> Wish | None:
     return Wish(trigger=Trigger.REJECTIONS, nodes=look.current + 1, reason=f"{seen}; one more node at once")
 
 
-def waiting_wish(look: Look) -> Wish | None:
-    """Nodes for the clients that full nodes turned away, with the connected ones; None while none were.
-
-    They count by the total: one full node among emptier ones asks for nothing that the total does not.
-    """
-    rule, total = look.policy.waiting, look.load.connections
-    tries = sum(one.number for one in look.history.turned_away)
-    if not tries:
-        return None
-    most = int(total * rule.most_percent / 100)
-    waiting = min(int(tries / rule.tries), most)
-    rise = min(_rise(look), most)
-    percent, each = look.policy.connections.target_percent, look.policy.max_connections
-    nodes = nodes_for_connections(total + waiting + rise, each, percent)
-    if nodes <= max(1, nodes_for_connections(total, each, percent)):
-        return None
-    reason = (
-        f"full nodes turned clients away {tries:,} times in {rule.window_seconds:g} s; "
-        f"{counted(total, 'connection')}, {waiting:,} that wait and {rise:,} to come need "
-        f"{number_of_nodes(nodes)}"
-    )
-    return Wish(trigger=Trigger.WAITING, nodes=nodes, reason=reason)
-
-
-def _rise(look: Look) -> int:
-    """How many more there will be if the rise of the last moments goes on; 0 without one.
-
-    Growth looks at minutes to tell a rise from noise; here the refusals tell it.
-    """
-    rule = look.policy.waiting
-    before = [one for one in look.history.trend if look.now - rule.window_seconds - 5 < one.time < look.now]
-    if not before or look.load.emptying:
-        return 0
-    seconds = look.now - before[0].time
-    return max(0, int((look.load.connections - before[0].value) / seconds * rule.rise_seconds))
-
-
 def _settling(look: Look) -> Hold | None:
     """Why another node for rejections has to wait, or None."""
     load, growth = look.load, look.history.growth
