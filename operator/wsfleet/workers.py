@@ -26,9 +26,15 @@ class Worker:
     """Looks at one fleet when poked; after a failure it pauses, longer each time."""
 
     def __init__(
-        self, key: Key, look: Look, seconds: float, failed: Callable[[Key, Exception], None]
+        self,
+        key: Key,
+        look: Look,
+        seconds: float,
+        failed: Callable[[Key, Exception], None],
+        turn: asyncio.Lock,
     ) -> None:
         self._key = key
+        self._turn = turn
         self._look = look
         self._seconds = seconds
         self._failed = failed
@@ -46,6 +52,8 @@ class Worker:
         failures = 0
         while True:
             await self._poked.wait()
+            async with self._turn:
+                await asyncio.sleep(0)
             self._poked.clear()
             self._hurry.clear()
             try:
@@ -85,6 +93,9 @@ class Workers:
         self._seconds = seconds
         self._failed = failed
         self._workers: dict[Key, Worker] = {}
+        # A first look makes a plan before it waits for anything. One fleet in a turn of the loop: a thousand
+        # that begin together would else hold it for so long that the lease is lost.
+        self._turn = asyncio.Lock()
 
     def __contains__(self, key: Key) -> bool:
         return key in self._workers
@@ -99,7 +110,7 @@ class Workers:
     def add(self, key: Key) -> None:
         """Begin to look after a fleet (known already: look at once)."""
         if key not in self._workers:
-            self._workers[key] = Worker(key, self._look, self._seconds, self._failed)
+            self._workers[key] = Worker(key, self._look, self._seconds, self._failed, self._turn)
         self._workers[key].poke(urgent=True)
 
     def poke(self, key: Key) -> None:

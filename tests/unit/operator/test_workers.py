@@ -150,3 +150,20 @@ async def test_a_worker_that_has_ended_is_named(make: Make) -> None:
     workers.add(A)
     await asyncio.sleep(0.05)
     assert workers.dead() == ["fleet games/a"]
+
+
+async def test_looks_that_begin_together_leave_turns_to_the_loop() -> None:
+    turns: list[int] = []
+    turn = 0
+
+    async def look(key: Key) -> None:
+        turns.append(turn)
+
+    workers = Workers(look, 10, lambda key, exc: None)
+    for number in range(100):
+        workers.add(("games", f"fleet-{number}"))
+    while len(turns) < 100:
+        turn += 1
+        await asyncio.sleep(0)
+    assert len(set(turns)) == 100, "several first looks in one turn of the loop"
+    await workers.close()
