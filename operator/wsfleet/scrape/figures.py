@@ -62,85 +62,91 @@ class NodeFigures:
 
 def parse_status(answer: Any, taken: float) -> NodeFigures:
     """Figures from the JSON of GET /status; whatever is missing or strange in it is left out."""
-    whole = _part(answer)
-    connections, cpu, memory = (_part(whole.get(name)) for name in ("connections", "cpu", "memory"))
-    feed, drain, shed = (_part(whole.get(name)) for name in ("feed", "drain", "shed"))
-    settings, costs = (_part(whole.get(name)) for name in ("settings", "costs"))
+    read = _Reader(answer)
     return NodeFigures(
         taken=taken,
-        version=_text(whole.get("version")) or "",
-        uptime_seconds=_finite(whole.get("uptime_seconds")),
-        ready=_flag(whole.get("ready")) or False,
-        connections=_whole_number(connections.get("current")),
-        max_connections=_whole_number(connections.get("max")),
-        cpu_percent=_finite(cpu.get("percent")),
-        cpu_limit_cores=_finite(cpu.get("limit_cores")),
-        memory_bytes=_whole_number(memory.get("bytes")),
-        rejections=_counts(whole.get("rejections")),
-        feed_connected=_flag(feed.get("connected")),
-        feed_paused=_flag(feed.get("paused")) or False,
-        feed_seeded=_flag(feed.get("seeded")),
-        feed_problem=_text(feed.get("problem")),
-        feed_trouble=_text(feed.get("trouble")),
-        stream=_stream(feed.get("stream")),
-        drain_state=_text(drain.get("state")) or "none",
-        drain_remaining=_whole_number(drain.get("remaining")),
-        shed_remaining=_whole_number(shed.get("remaining")),
-        settings_hash=_text(settings.get("hash")),
-        settings_error=_text(settings.get("error")),
-        cpu_seconds_total=_finite(costs.get("cpu_seconds_total")),
-        deliveries_total=_finite(costs.get("deliveries_total")),
-        replayed_total=_finite(costs.get("replayed_total")),
-        messages_in_total=_finite(costs.get("messages_in_total")),
-        feed_readers=_whole_number(costs.get("feed_readers")),
-        memory_per_connection=_finite(costs.get("memory_bytes_per_connection")),
-        memory_over_connections=_whole_number(costs.get("memory_over_connections")),
+        version=read.text("version") or "",
+        uptime_seconds=read.number("uptime_seconds"),
+        ready=read.flag("ready") or False,
+        connections=read.integer("connections", "current"),
+        max_connections=read.integer("connections", "max"),
+        cpu_percent=read.number("cpu", "percent"),
+        cpu_limit_cores=read.number("cpu", "limit_cores"),
+        memory_bytes=read.integer("memory", "bytes"),
+        rejections=read.counts("rejections"),
+        feed_connected=read.flag("feed", "connected"),
+        feed_paused=read.flag("feed", "paused") or False,
+        feed_seeded=read.flag("feed", "seeded"),
+        feed_problem=read.text("feed", "problem"),
+        feed_trouble=read.text("feed", "trouble"),
+        stream=read.stream("feed", "stream"),
+        drain_state=read.text("drain", "state") or "none",
+        drain_remaining=read.integer("drain", "remaining"),
+        shed_remaining=read.integer("shed", "remaining"),
+        settings_hash=read.text("settings", "hash"),
+        settings_error=read.text("settings", "error"),
+        cpu_seconds_total=read.number("costs", "cpu_seconds_total"),
+        deliveries_total=read.number("costs", "deliveries_total"),
+        replayed_total=read.number("costs", "replayed_total"),
+        messages_in_total=read.number("costs", "messages_in_total"),
+        feed_readers=read.integer("costs", "feed_readers"),
+        memory_per_connection=read.number("costs", "memory_bytes_per_connection"),
+        memory_over_connections=read.integer("costs", "memory_over_connections"),
     )
 
 
 # What JSON carries exactly. A node that says more would else make a status that the API server refuses.
 _LARGEST = 2.0**53
-_LONGEST_TEXT = 1000
-
-_NOTHING: Mapping[str, Any] = {}
 
 
-def _part(value: Any) -> Mapping[str, Any]:
-    """An object of foreign JSON, empty where there is none."""
-    return value if isinstance(value, dict) else _NOTHING
+class _Reader:
+    """Values out of foreign JSON by path, None for what is not there or not of the kind."""
 
+    def __init__(self, answer: Any) -> None:
+        self._answer = answer
 
-def _whole_number(value: Any) -> int | None:
-    number = _finite(value)
-    return None if number is None else int(number)
+    def _at(self, path: tuple[str, ...]) -> Any:
+        value = self._answer
+        for name in path:
+            if not isinstance(value, dict):
+                return None
+            value = value.get(name)
+        return value
 
+    def number(self, *path: str) -> float | None:
+        return _finite(self._at(path))
 
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
+    def integer(self, *path: str) -> int | None:
+        value = self.number(*path)
+        return None if value is None else int(value)
 
+    def flag(self, *path: str) -> bool | None:
+        value = self._at(path)
+        return value if isinstance(value, bool) else None
 
-def _text(value: Any) -> str | None:
-    return value[:_LONGEST_TEXT] if isinstance(value, str) else None
+    def text(self, *path: str) -> str | None:
+        value = self._at(path)
+        return value[:1000] if isinstance(value, str) else None
 
+    def stream(self, *path: str) -> StreamFigures | None:
+        value = self._at(path)
+        if not isinstance(value, dict):
+            return None
+        subjects = value.get("subjects")
+        if not isinstance(subjects, list) or not all(isinstance(one, str) for one in subjects):
+            subjects = None
+        messages, size = _limit(value.get("max_msgs")), _limit(value.get("max_bytes"))
+        return StreamFigures(
+            max_age_seconds=_limit(value.get("max_age_seconds")),
+            max_msgs=None if messages is None else int(messages),
+            max_bytes=None if size is None else int(size),
+            subjects=None if subjects is None else tuple(one[:256] for one in subjects),
+        )
 
-def _stream(value: Any) -> StreamFigures | None:
-    if not isinstance(value, dict):
-        return None
-    subjects = value.get("subjects")
-    if not isinstance(subjects, list) or not all(isinstance(one, str) for one in subjects):
-        subjects = None
-    messages, size = _limit(value.get("max_msgs")), _limit(value.get("max_bytes"))
-    return StreamFigures(
-        max_age_seconds=_limit(value.get("max_age_seconds")),
-        max_msgs=None if messages is None else int(messages),
-        max_bytes=None if size is None else int(size),
-        subjects=None if subjects is None else tuple(one[:256] for one in subjects),
-    )
-
-
-def _counts(value: Any) -> dict[str, int]:
-    items = _part(value).items()
-    return {str(name): int(number) for name, raw in items if (number := _finite(raw)) is not None}
+    def counts(self, *path: str) -> dict[str, int]:
+        value = self._at(path)
+        items = value.items() if isinstance(value, dict) else ()
+        return {str(name): int(number) for name, raw in items if (number := _finite(raw)) is not None}
 
 
 def _limit(value: Any) -> float | None:
