@@ -15,7 +15,7 @@ from wsfleet.kube.reflector import Key
 
 logger = logging.getLogger(__name__)
 
-_COALESCE_SECONDS = 0.2  # a burst of pod events is one look
+_COALESCE_SECONDS = (0.2, 1.0)  # a burst of pod events is one look
 _BACKOFF_SECONDS = (1.0, 300.0)
 
 Look = Callable[[Key], Awaitable[float | None]]
@@ -49,13 +49,14 @@ class Worker:
             self._hurry.set()
 
     async def _run(self) -> None:
-        failures = 0
+        failures, clock = 0, asyncio.get_running_loop().time
         while True:
             await self._poked.wait()
             async with self._turn:
                 await asyncio.sleep(0)
             self._poked.clear()
             self._hurry.clear()
+            began = clock()
             try:
                 async with asyncio.timeout(self._seconds):
                     again = await self._look(self._key)
@@ -70,7 +71,10 @@ class Worker:
                 continue
             if again is not None:
                 asyncio.get_running_loop().call_later(again, self._poked.set)
-            await asyncio.sleep(_COALESCE_SECONDS)
+            # At rest for as long as the look took: pods of a large fleet that come and go all the time would
+            # else keep the loop busy with one look after the other.
+            least, most = _COALESCE_SECONDS
+            await asyncio.sleep(min(max(least, clock() - began), most))
 
     def _tell(self, exc: Exception) -> None:
         try:

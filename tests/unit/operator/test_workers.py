@@ -167,3 +167,26 @@ async def test_looks_that_begin_together_leave_turns_to_the_loop() -> None:
         await asyncio.sleep(0)
     assert len(set(turns)) == 100, "several first looks in one turn of the loop"
     await workers.close()
+
+
+async def test_a_fleet_whose_looks_take_long_rests_as_long_between_them(make: Make) -> None:
+    clock = asyncio.get_running_loop().time
+    began: list[float] = []
+    rests: list[float] = []
+    ended = 0.0
+
+    async def look(key: Key) -> float | None:
+        nonlocal ended
+        if began:
+            rests.append(clock() - ended)
+        began.append(clock())
+        await asyncio.sleep(0.4)
+        ended = clock()
+        return 0.0  # again at once
+
+    workers, _ = await make(look, 10)
+    workers.add(A)
+    async with asyncio.timeout(20):
+        while len(rests) < 2:
+            await asyncio.sleep(0.02)
+    assert min(rests) > 0.38
