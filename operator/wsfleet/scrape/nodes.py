@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 TOKEN_HEADER = "X-Wsfleet-Token"
 TERM_HEADER = "X-Wsfleet-Term"
-_SILENT_SHARE = 8  # one slot in so many, beside the others, is for nodes that did not answer last time
+_SILENT_SHARE = 2  # half as many slots, beside the others, are for nodes that did not answer last time
 _FORGET_SECONDS = 300.0
 _SWEEP_SECONDS = 30.0
 _OUTDATED = 409  # a node's answer to a term that is lower than one it has seen

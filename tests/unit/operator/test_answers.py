@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,7 +63,9 @@ def test_a_connection_stays_where_both_sides_know_where_the_answer_ended(text: b
 
 
 def test_what_is_said_in_the_meantime_is_no_answer() -> None:
-    told = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 1\r\n\r\n-"
+    told = (
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 1\r\n\r\n-"
+    )
     assert read(told) == Answer(404, b"-", stays=True)
 
 
@@ -123,7 +127,7 @@ def test_it_does_not_matter_how_an_answer_is_cut(
     text = told(body, sizes)
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     reader, found = AnswerReader(MOST), []
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         if start < end:
             found.append(reader.feed(text[start:end]))
     assert found[:-1] == [None] * (len(found) - 1)

@@ -88,9 +88,7 @@ async def test_questions_at_once_have_a_connection_each_and_one_is_kept(
     assert node.connections == 5
 
 
-async def test_a_kept_connection_that_the_node_closed_is_made_anew(
-    node: Node, kept: KeptConnections
-) -> None:
+async def test_a_kept_connection_that_the_node_closed_is_made_anew(node: Node, kept: KeptConnections) -> None:
     await kept.get("127.0.0.1", "/status")
     node.answers = [None]  # closed in the moment of the question, as a server does with an idle one
     answer = await kept.get("127.0.0.1", "/status")
