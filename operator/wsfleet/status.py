@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from wsfleet.api import CONDITION_TYPES
@@ -52,6 +53,7 @@ def rfc3339(epoch_seconds: float) -> str:
     return dt.datetime.fromtimestamp(epoch_seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@lru_cache(maxsize=65_536)  # each look reads two or three of each pod again
 def epoch_seconds(text: str | None) -> float | None:
     """A moment that Kubernetes wrote, None where there is none or it can't be read."""
     if not text:

@@ -68,4 +68,10 @@ def operator(
     except LoginError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error
-    asyncio.run(run(Operator(options, login)))
+    working = run(Operator(options, login))
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(working)
+    else:
+        uvloop.run(working)  # of ten thousand answers in five seconds it makes half the work

@@ -111,7 +111,9 @@ class _Reader:
     def _at(self, path: tuple[str, ...]) -> Any:
         value = self._answer
         for name in path:
-            value = value.get(name) if isinstance(value, Mapping) else None
+            if not isinstance(value, dict):
+                return None
+            value = value.get(name)
         return value
 
     def number(self, *path: str) -> float | None:
@@ -131,7 +133,7 @@ class _Reader:
 
     def stream(self, *path: str) -> StreamFigures | None:
         value = self._at(path)
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             return None
         subjects = value.get("subjects")
         if not isinstance(subjects, list) or not all(isinstance(one, str) for one in subjects):
@@ -146,7 +148,7 @@ class _Reader:
 
     def counts(self, *path: str) -> dict[str, int]:
         value = self._at(path)
-        items = value.items() if isinstance(value, Mapping) else ()
+        items = value.items() if isinstance(value, dict) else ()
         return {str(name): int(number) for name, raw in items if (number := _finite(raw)) is not None}
 
 

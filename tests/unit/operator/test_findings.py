@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,6 +74,32 @@ def test_a_node_that_is_late_once_has_not_lost_its_feed_nor_its_settings() -> No
     newer = replace(late, figures={"a": NodeFigures(taken=1, feed_connected=False)})
     assert feed_finding(newer).reason == "FeedLost"
     assert nodes_in_force(newer, "h") == 0
+
+
+class Counted(Mapping[str, NodeFigures]):
+    """Counts how often it is gone through."""
+
+    def __init__(self, figures: dict[str, NodeFigures]) -> None:
+        self.figures, self.times = figures, 0
+
+    def __getitem__(self, uid: str) -> NodeFigures:
+        return self.figures[uid]
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return iter(self.figures)
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+
+def test_what_is_known_of_the_nodes_is_put_together_once_a_look() -> None:
+    pods = [node(str(number)) for number in range(50)]
+    known = Counted({pod.uid: NodeFigures(taken=0, feed_connected=True, settings_hash="h") for pod in pods})
+    look = replace(seen(*pods), known=known)
+    all_findings(look, decision(50), Idle(), {}, STREAM)
+    assert nodes_in_force(look, "h") == 50
+    assert known.times == 1, "for each node anew it takes minutes in a fleet of thousands"
 
 
 def test_a_lost_feed_names_the_nodes_and_unknown_is_not_lost() -> None:
