@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.checking import Checking, broker_url, publisher
 from tests.support.cluster import Client, CommandError, new_namespace
 from tests.support.operating import condition, owned, status_of, wait_condition, wsfleet
 from tests.support.release import operator_away, operator_log
@@ -18,6 +19,8 @@ from tests.support.wsfleet_clients import clients, open_client, publish
 
 QUICK_DRAIN = {"delaySeconds": 2, "timeoutSeconds": 20}
 READY_SECONDS = 90
+CHECKING = 60
+"""Clients that count each message, where others are asked how they were closed."""
 SMALL = {"resources": {"requests": {"cpu": "20m", "memory": "64Mi"}}}
 """The cluster under test is one small machine, and may hold the fleet of `make up` too."""
 
@@ -107,21 +110,24 @@ def test_a_deleted_fleet_leaves_nothing_behind(release: Client, namespace: str) 
     release.wait("nothing to be left", lambda: owned(release, namespace) == [], 60)
 
 
-def test_fleet_and_namespace_go_also_without_an_operator(release: Client) -> None:
-    name = new_namespace(release)
-    ready_fleet(release, name)
+@pytest.mark.timeout(400)
+def test_fleets_and_namespaces_go_also_without_an_operator(release: Client) -> None:
+    emptied, running = new_namespace(release), new_namespace(release)
+    # Of small nodes: the namespace controller looks again after half of their grace period.
+    for name in (emptied, running):
+        release.apply(
+            wsfleet("odin", drain=QUICK_DRAIN, template=SMALL, overrides={"maxConnections": 100}),
+            namespace=name,
+        )
+    for name in (emptied, running):
+        wait_condition(release, "odin", name, "Ready", timeout_seconds=READY_SECONDS)
     with operator_away(release):
-        release.kubectl("delete", "wsfleet", "odin", "--namespace", name, "--timeout=30s")
-        release.wait("nothing to be left", lambda: owned(release, name) == [], 60)
-        release.kubectl("delete", "namespace", name, "--timeout=60s")
-
-
-def test_a_namespace_with_a_running_fleet_goes_without_an_operator(release: Client) -> None:
-    name = new_namespace(release)
-    # Of a small node: the namespace controller looks again after half of its grace period.
-    ready_fleet(release, name, overrides={"maxConnections": 100})
-    with operator_away(release):
-        release.kubectl("delete", "namespace", name, "--timeout=120s")
+        release.kubectl("delete", "namespace", running, "--wait=false")
+        release.kubectl("delete", "wsfleet", "odin", "--namespace", emptied, "--timeout=30s")
+        release.wait("nothing to be left", lambda: owned(release, emptied) == [], 60)
+        gone = (f"namespace/{emptied}", f"namespace/{running}")
+        release.kubectl("delete", "namespace", emptied, "--wait=false")
+        release.kubectl("wait", "--for=delete", *gone, "--timeout=120s", timeout_seconds=130)
 
 
 def test_a_changed_live_setting_reaches_all_nodes_and_closes_no_connection(
@@ -157,8 +163,13 @@ def test_kubectl_scale_brings_a_node_up_and_down_by_draining_it(release: Client,
         READY_SECONDS,
     )
     wait_routed(address, pods(release, namespace).keys())
-    with clients(address, 12) as connected:
+    with (
+        publisher(broker_url(release), 2),
+        Checking(address, CHECKING) as checking,
+        clients(address, 12) as connected,
+    ):
         assert {client.node for client in connected} == pods(release, namespace).keys()
+        spread = {name: checking.on(name) for name in pods(release, namespace)}
         release.kubectl(*scale, "--replicas=1")
         release.wait("one node", lambda: len(pods(release, namespace)) == 1, 120)
         (left,) = pods(release, namespace)
@@ -172,6 +183,8 @@ def test_kubectl_scale_brings_a_node_up_and_down_by_draining_it(release: Client,
         again = open_client(address)
         assert again.node == left
         again.close()
+        checking.nothing_lost()
+        assert checking.closes == sum(spread.values()) - spread[left], "each client of that node, once"
     release.wait(
         "the fleet at rest",
         lambda: status_of(release, "odin", namespace).get("phase") == "Running",
@@ -268,7 +281,12 @@ def test_a_rollout_by_a_changed_fixed_setting_keeps_a_fleet_of_one_serving(
 ) -> None:
     address = ready_fleet(release, namespace)
     (old,) = pods(release, namespace)
-    with clients(address, 3) as connected, Knocker(address) as knocker:
+    with (
+        publisher(broker_url(release), 2),
+        Checking(address, CHECKING) as checking,
+        clients(address, 3) as connected,
+        Knocker(address) as knocker,
+    ):
         generation = change(release, namespace, {"overrides": {"logFormat": "text"}})
 
         def rolled_out() -> bool:
@@ -285,6 +303,8 @@ def test_a_rollout_by_a_changed_fixed_setting_keeps_a_fleet_of_one_serving(
         for client in connected:
             code, reason = client.wait_closed(5)
             assert (code, reason[:16]) == (1012, "reconnect;after=")
+        checking.nothing_lost()
+        assert checking.closes == CHECKING, "each client once"
     (new,) = pods(release, namespace)
     assert knocker.served == {old, new}
     assert knocker.failures == [], f"of {knocker.tries} tries"
