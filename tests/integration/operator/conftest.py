@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.cluster import Client, free_name, new_namespace
 from tests.support.operating import OperatorProcess, free_port, no_other_operator, run_operator
+from wsfleet.api.crd import FILES, NAME
 
-CRD = Path(__file__).parents[3] / "crds/wsfleets.wsfleet.io.yaml"
 NAMESPACES = 16
 """More than a module has tests that share an operator."""
 
@@ -22,10 +22,14 @@ Start = Callable[..., OperatorProcess]
 @pytest.fixture(scope="module")
 def lab(cluster: Client) -> Iterator[Client]:
     """The cluster with this tree's CRD and no operator of its own."""
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(CRD))
+    there = cluster.kubectl("get", "crd", NAME, "--ignore-not-found", "-o", "name").strip()
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(FILES[0]))
     cluster.wait("the CRD", lambda: "wsfleets" in cluster.kubectl("api-resources", "--cached=false"))
     with no_other_operator(cluster):
         yield cluster
+    if not there:
+        # A release that is installed later takes over none that is not its own.
+        cluster.kubectl("delete", "crd", NAME, "--timeout=60s")
 
 
 @pytest.fixture

@@ -38,28 +38,30 @@ class Ground:
 
     def __init__(self, folder: Path, fleet: CrowdedFleet, chance: random.Random) -> None:
         self.folder, self.fleet, self.chance = folder, fleet, chance
-        self.acting: Replica
-        self.next: Replica
-        self.started = self.killed = 0
+        self.replicas: list[Replica] = []
+        """All that there were; the last one but one acts, the last one waits."""
+        self.killed = 0
 
     async def begin(self) -> None:
         """The first operator acts."""
-        self.next = await self._start()
+        await self._start()
         await self._turn()
 
-    async def _start(self) -> Replica:
-        self.started += 1
-        name = f"op-{self.started}"
-        return await start_replica(self.fleet.api, self.folder, name, waiting=True)
+    @property
+    def acting(self) -> Replica:
+        return self.replicas[-2]
+
+    async def _start(self) -> None:
+        name = f"op-{len(self.replicas) + 1}"
+        self.replicas.append(await start_replica(self.fleet.api, self.folder, name, waiting=True))
 
     async def _turn(self) -> None:
-        self.acting = self.next
-        self.acting.begin()
-        self.next = await self._start()
+        self.replicas[-1].begin()
+        await self._start()
 
     async def end(self) -> None:
         """No operator is left."""
-        for replica in (self.acting, self.next):
+        for replica in self.replicas:
             await replica.kill()
 
     async def killed_at(self, what: str, reached: Callable[[], object]) -> None:

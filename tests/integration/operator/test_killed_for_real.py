@@ -131,9 +131,10 @@ def test_clients_lose_nothing_whenever_it_dies(
         assert CLIENTS <= rolled <= 2 * CLIENTS
         checking.nothing_lost()
 
+        spread = {name: checking.on(name) for name in pods()}
         change({"replicas": 1})
         victim = lab.wait("one to be chosen", chosen, 60)[0]
-        there = checking.on(victim)
+        there = spread[victim]
         operators.killed_at("it is being emptied", lambda: not there or checking.closes > rolled)
         lab.wait("one node", lambda: at_rest(1), 120)
         assert victim not in pods()
