@@ -19,7 +19,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable
+from itertools import islice
 
 from wsnode.channels import Channels, is_pattern
 from wsnode.config import Settings
@@ -28,7 +29,8 @@ from wsnode.link import OPEN, Link
 from wsnode.links import Links
 from wsnode.losses import Losses
 from wsnode.message import Message
-from wsnode.position import PositionDue
+from wsnode.position import PAUSE_SECONDS, PositionDue
+from wsnode.preparation import NOBODY, Preparation
 from wsnode.protocol.answers import position_frame
 from wsnode.protocol.forms import event_id, reframe
 from wsnode.rates import TokenBucket
@@ -40,7 +42,6 @@ from wsnode.rounds import (
     Job,
     Part,
     Round,
-    add_parts,
     announced_parts,
     take_round,
 )
@@ -55,11 +56,8 @@ REST_SHARE, REST_AT_MOST_SECONDS = 1.25, 0.025
 DENSE_MESSAGES = 2
 """So many for each client make a round dense."""
 _log = logging.getLogger(__name__)
-_NOBODY = Link.nobody()
-POSITION_RIDES_WITHIN_SECONDS = 1.0
-"""How long a position waits for data to travel with: alone it costs a write a client."""
-POSITION_PAUSE_SECONDS = 0.01
-"""Between two groups that get it alone: data must not wait until all are written to."""
+PERSONAL_LINKS = 128
+"""Clients that are told in one go what is made for each of them."""
 
 
 def shard_sockets(clients: int, pool: int, *, paced: bool) -> int:
@@ -86,6 +84,7 @@ class Fanout:
         self._line: deque[Job] = deque()
         self._waiting = 0
         self._round: Round | None = None
+        self._preparing: Preparation | None = None  # of the round, before the first is written to
         self._scheduled = False
         self._losses = Losses()
         self._begun = 0  # the last sequence that a round took
@@ -172,9 +171,10 @@ class Fanout:
         if self._position.pending:
             return
         head = self.head()
-        self._position.begin(self._links.open_links(), head, self._losses.upto(head))
+        interval = self._links.settings.position_interval
+        wait = self._position.begin(self._links.open_links(), head, self._losses.upto(head), interval)
         if self._position.pending:
-            self._position.wait(self._loop.call_later(POSITION_RIDES_WITHIN_SECONDS, self._position_alone))
+            self._position.wait(self._loop.call_later(wait, self._position_alone))
         else:
             self._losses.forget(head)
 
@@ -224,6 +224,11 @@ class Fanout:
         writing = self._round
         if writing is None:
             return
+        if self._preparing is not None:
+            own = self._preparing.hasten(link)
+            if own is not None:
+                self._writer.write(own, 0, 1)
+            return
         for index in range(writing.part, len(writing.parts)):
             part = writing.parts[index]
             try:
@@ -231,7 +236,7 @@ class Fanout:
             except ValueError:
                 continue
             self._writer.write(part, at, at + 1)
-            part.links[at] = _NOBODY
+            part.links[at] = NOBODY
             return
 
     def _may_rest(self) -> bool:
@@ -252,7 +257,7 @@ class Fanout:
             self._work()
         except Exception:
             _log.exception("a round of the fan-out failed")
-            self._round = None
+            self._round = self._preparing = None
             self._waiting = sum(isinstance(job, Message) for job in self._line)
             self.note_loss(self.head())
             self._position.cancel()  # who has it is not known; the next one tells all
@@ -275,7 +280,7 @@ class Fanout:
                     return
                 self._round_began, self._out_before = time.monotonic(), self._counters.messages_out
                 self._round = self._begin()
-            wait = self._write(self._round, stop)
+            wait = self._write(self._round, stop) if self._prepared(stop) else 0.0
             if wait is not None:
                 if wait:
                     self._later = self._loop.call_later(wait, self._turn)
@@ -286,17 +291,29 @@ class Fanout:
             self._round = None
         self._scheduled = False
 
+    def _prepared(self, stop: float) -> bool:
+        """Goes on finding out who is written what; True when that is known of all."""
+        preparing = self._preparing
+        while preparing is not None and preparing.step():
+            if time.monotonic() >= stop:
+                return False
+        self._preparing = None
+        return True
+
     def _begin(self) -> Round:
-        """Takes the next round out of the line and finds out who gets what."""
+        """Takes the next round out of the line."""
         job = self._line[0]
         if isinstance(job, Announcement):
+            if job.frame_for is not None:
+                return self._introduced(job, job.frame_for)
             self._line.popleft()
             return self._announced(job)
         # What one socket may leave of a round must fit into its client's buffer.
         most = min(ROUND_BYTES, self._links.settings.client_buffer_bytes)
         lost = self._losses.upto(job.seq - 1)
         ahead = self._losses.after(lost)
-        taken, flows = take_round(self._line, self._channels, self._ring.epoch, most, ahead)
+        behind = self._links.behind
+        taken, flows = take_round(self._line, self._channels, self._ring.epoch, most, ahead, behind)
         self._waiting -= len(taken.messages)
         self._begun = taken.messages[-1].seq
         if flows:
@@ -304,18 +321,24 @@ class Fanout:
             # EventSource does, would go on past a loss on a channel of which nothing newer has come.
             head = self._loss_head(lost) if lost else None
             # To a client that was passed over, what it waits for must not be claimed by a position.
-            rides = self._position.rides(flows) and not any(link.withheld for link in self._links.behind)
-            reached = add_parts(taken, flows, self._position_tail() if rides else None, head)
+            rides = self._position.rides(flows) and not any(link.withheld for link in behind)
+            tail = self._position_tail() if rides else None
             if rides:
-                self._position_told(reached)
+                self._position_told(self._position.ride(flows))
+            self._preparing = Preparation(taken, flows, tail, head)
         return taken
 
+    def _introduced(self, job: Announcement, frame_for: Callable[[Link], bytes]) -> Round:
+        """Some of those who are told something of their own; nothing else comes before all are."""
+        some = list(islice(job.links, PERSONAL_LINKS))
+        job.links.difference_update(some)
+        if not job.links:
+            self._line.popleft()
+        links = [link for link in some if link.state == OPEN]
+        part = Part(links, b"", 0, [[frame_for(link)] for link in links], 1)
+        return Round(parts=[part], personal=True)
+
     def _announced(self, job: Announcement) -> Round:
-        if job.frame_for is not None:
-            links = [link for link in job.links if link.state == OPEN]
-            job.links.clear()
-            part = Part(links, b"", 0, [[job.frame_for(link)] for link in links], 1)
-            return Round(parts=[part], personal=True)
         if job.frame is not None:
             return Round(parts=announced_parts(self._links.open_links(), job.frame))
         due = self._position
@@ -324,9 +347,9 @@ class Fanout:
         links = due.ready(group, self._losses.upto(due.upto))
         told = Round(parts=announced_parts(links, self._position_tail()))
         if group:
-            self._position_told(group)
+            self._position_told(due.told(group))
         if due.pending:
-            due.wait(self._loop.call_later(POSITION_PAUSE_SECONDS, self._position_alone))
+            due.wait(self._loop.call_later(PAUSE_SECONDS, self._position_alone))
         return told
 
     def _position_alone(self) -> None:
@@ -334,10 +357,10 @@ class Fanout:
         if self._position.pending:
             self.announce(Announcement(links=self._position.some()))
 
-    def _position_told(self, links: Set[Link]) -> None:
-        """These get it with the round that begins."""
+    def _position_told(self, all_have_it: bool) -> None:
+        """Some get it with the round that begins."""
         due = self._position
-        if due.told(links):
+        if all_have_it:
             due.cancel()
             self._telling = self._losses.upto(due.upto)
             self._losses.forget(due.upto)
