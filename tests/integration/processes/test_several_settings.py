@@ -15,7 +15,7 @@ async def _most_channels(client: WsClient) -> int:
     for count in range(1, 5):
         names = [f"A.{n}" for n in range(count)]
         answer: dict[str, Any] = await client.ask(subscribe(*names))
-        # A process that has just begun tells of its broker, and of what the client has, once it knows the stream.
+        # A process that has just begun tells of its broker, and again of its channels, once it is there.
         while answer["type"] != "error" and answer.get("subscribed") != names:
             answer = await client.message()
         if answer["type"] == "error":
