@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.simclient import NEVER, SimClient, Stretch, subscribe_message
+from tests.support.simaccount import NEVER, Stretch
+from tests.support.simclient import SimClient, subscribe_message
 from tests.support.simcore import SimCore, Stream, virtual_time
 from tests.support.simloop import VirtualLoop
 from wsnode.channels import CONFLATE, DELTA
