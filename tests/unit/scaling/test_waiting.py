@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wsfleet.scaling import Decision, History, NodeSample, ScalingPolicy, Snapshot, Trigger, decide
 from wsfleet.scaling.policy import GrowthTrigger
@@ -86,6 +88,16 @@ def test_more_than_were_there_before_an_outage_are_new_clients() -> None:
     # 19,800 and 10,000 that wait are 13,800 more than before the outage, 10 s ago: 39,600 are reckoned with.
     found = looks([(8_000, 0)] * 2, [(0, 0)] * 2, [(9_900, 5_000)] * 2)
     assert found.desired == 5
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(500, 10_000), st.integers(0, 10_000), st.integers(0, 1_000_000))
+def test_however_often_clients_try_they_count_within_bounds(before: int, back: int, tries: int) -> None:
+    found = looks([(before, 0)] * 4, [(0, 0)] * 4, [(0, 0)] * 4, [(back, tries)] * 4)
+    asked = found.figures.get("neededByWaitingClients", 0)
+    assert asked <= -(-2 * 4 * back // 8_000)
+    if back < before:
+        assert asked <= -(-4 * before // 8_000)
 
 
 def test_lost_nodes_are_no_room_for_those_who_wait() -> None:
