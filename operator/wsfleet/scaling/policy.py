@@ -153,6 +153,8 @@ class Missing:
 
     fresh_seconds: float = 15.0
     """Three scrapes; a figure older than this is missing."""
+    late_seconds: float = 4.5
+    """A round of scrapes takes less; a figure older than this is of an earlier one."""
     last_known_seconds: float = 60.0
     share: float = 0.10
     """Scale-in is held while more than max(1, this share) of the nodes are missing."""

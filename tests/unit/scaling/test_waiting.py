@@ -90,6 +90,17 @@ def test_more_than_were_there_before_an_outage_are_new_clients() -> None:
     assert found.desired == 5
 
 
+def test_clients_that_are_counted_twice_are_no_rise() -> None:
+    # One of three nodes fell silent, and 4,000 of its clients are on the others by now: 28,000 in all.
+    whole = [node(number, 8_000, 0) for number in range(3)]
+    _, history = decide(POLICY, Snapshot.of(NOW, whole, 3), History(), NOW)
+    late = replace(whole[2], sample_age_seconds=6.0)
+    seen = [node(0, 10_000, 40), node(1, 10_000, 60), late]
+    found, _ = decide(POLICY, Snapshot.of(NOW + 5, seen, 3), history, NOW + 5)
+    assert found.figures["neededByConnections"] == 4
+    assert "neededByWaitingClients" not in found.figures
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(500, 10_000), st.integers(0, 10_000), st.integers(0, 1_000_000))
 def test_however_often_clients_try_they_count_within_bounds(before: int, back: int, tries: int) -> None:
