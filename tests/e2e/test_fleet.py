@@ -64,7 +64,9 @@ def wait_routed(address: str, nodes: Collection[str], seconds: float = 20) -> No
         client.close()
 
 
-def test_a_message_goes_from_nats_to_a_client_through_the_service(release: Client, module_namespace: str) -> None:
+def test_a_message_goes_from_nats_to_a_client_through_the_service(
+    release: Client, module_namespace: str
+) -> None:
     address = ready_fleet(release, module_namespace)
     with clients(address, 1) as (client,):
         assert client.node in pods(release, module_namespace)
@@ -87,7 +89,9 @@ def test_a_message_goes_from_nats_to_a_client_through_the_service(release: Clien
 
 
 @pytest.mark.timeout(400)
-def test_kubectl_scale_brings_a_node_up_and_down_by_draining_it(release: Client, module_namespace: str) -> None:
+def test_kubectl_scale_brings_a_node_up_and_down_by_draining_it(
+    release: Client, module_namespace: str
+) -> None:
     address = ready_fleet(release, module_namespace)
     scale = ("scale", "wsfleet", "odin", "--namespace", module_namespace)
     release.kubectl(*scale, "--replicas=2")

@@ -133,7 +133,9 @@ def test_8100_connections_take_a_fleet_from_one_node_to_two_and_nobody_loses_a_m
 
 def second_node(release: Client, namespace: str) -> tuple[dict[str, Any], float]:
     """The decision for it, and how long after that it was Ready."""
-    release.wait("two ready nodes", lambda: status_of(release, "odin", namespace).get("readyReplicas") == 2, 90)
+    release.wait(
+        "two ready nodes", lambda: status_of(release, "odin", namespace).get("readyReplicas") == 2, 90
+    )
     decision = growth(status_of(release, "odin", namespace))
     return decision, ready_since(release, namespace)[1] - epoch(decision["time"])
 
@@ -154,7 +156,9 @@ def test_clients_that_are_turned_away_again_and_again_bring_a_node(release: Clie
             decision, took = second_node(release, namespace)
             turned_away = sum(checking.snapshot().failed_opens.values())
         last = checking.nothing_lost()
-    print(f"{turned_away} turned away; second node Ready {took:.1f} s after the decision: {decision['reasons']}")
+    print(
+        f"{turned_away} turned away; second node Ready {took:.1f} s after the decision: {decision['reasons']}"
+    )
     assert decision["trigger"] == "Rejections"
     assert turned_away > 0
     assert last.closes == {}

@@ -185,7 +185,9 @@ async def test_amid_a_scale_out(tmp_path: Path) -> None:
         ground.spec(replicas=4)
         await ground.killed_at("more are asked for", lambda: sum(ground.sets.values()) == 4)
         await ground.killed_at("they start", lambda: len(ground.pods) == 4)
-        await ground.killed_at("they are ready", lambda: all(one.ready for one in ground.fleet.nodes.values()))
+        await ground.killed_at(
+            "they are ready", lambda: all(one.ready for one in ground.fleet.nodes.values())
+        )
         await ground.until("four nodes", lambda: ground.at_rest(4))
         assert ground.fleet.most_pods == 4
         assert not ground.drained()

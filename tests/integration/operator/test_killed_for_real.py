@@ -17,7 +17,14 @@ from tests.cluster.addresses import MACHINE
 from tests.support.checking import Checking, publisher
 from tests.support.cluster import Client
 from tests.support.nats import NatsServer
-from tests.support.operating import OperatorProcess, free_port, run_operator, status_of, wait_condition, wsfleet
+from tests.support.operating import (
+    OperatorProcess,
+    free_port,
+    run_operator,
+    status_of,
+    wait_condition,
+    wsfleet,
+)
 from tests.support.pod_watch import is_ready
 from wsfleet.resources import names
 

@@ -143,9 +143,7 @@ def test_what_an_orphaning_delete_left_is_taken_over_and_goes_with_the_fleet(
     lab.wait("nothing to be left", lambda: owned(lab, served) == [], 60)
 
 
-def test_a_token_that_the_user_has_put_first_is_used_and_stays(
-    lab: Client, served: str
-) -> None:
+def test_a_token_that_the_user_has_put_first_is_used_and_stays(lab: Client, served: str) -> None:
     lab.apply(wsfleet("odin", replicas=0), namespace=served)
     settled(lab, served)
     tokens = base64.b64encode(b"newer\nolder\n").decode()

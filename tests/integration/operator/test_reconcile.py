@@ -81,9 +81,7 @@ def without_credentials(lab: Client, shared: SharedOperator) -> tuple[str, dict[
     return namespace, status
 
 
-def test_a_fleet_becomes_objects_that_it_owns_and_no_finalizers(
-    lab: Client, served: str
-) -> None:
+def test_a_fleet_becomes_objects_that_it_owns_and_no_finalizers(lab: Client, served: str) -> None:
     lab.apply(wsfleet("odin", replicas=0), namespace=served)
     status = settled(lab, served)
     assert [name for name in owned(lab, served) if not name.startswith("ReplicaSet/")] == OBJECTS
@@ -98,9 +96,7 @@ def test_a_fleet_becomes_objects_that_it_owns_and_no_finalizers(
         assert "finalizers" not in metadata
 
 
-def test_foreign_changes_are_put_back_and_foreign_fields_stay(
-    lab: Client, served: str
-) -> None:
+def test_foreign_changes_are_put_back_and_foreign_fields_stay(lab: Client, served: str) -> None:
     lab.apply(wsfleet("odin", replicas=0), namespace=served)
     settled(lab, served)
     where = ("--namespace", served)
@@ -130,9 +126,7 @@ def writes_in(operator: OperatorProcess, seconds: float) -> float:
     return operator.metric("wsfleet_api_writes") - before
 
 
-def test_a_new_fleet_that_no_plan_can_be_made_of_is_not_ready(
-    lab: Client, served: str
-) -> None:
+def test_a_new_fleet_that_no_plan_can_be_made_of_is_not_ready(lab: Client, served: str) -> None:
     lab.apply(wsfleet("odin", instance={"cpu": "100m", "memory": "128Mi"}), namespace=served)
     status = wait_condition(lab, "odin", served, "Degraded")
     ready = condition(status, "Ready")
