@@ -14,7 +14,7 @@ from tests.support.cluster import Client, SessionCluster, diagnostics, in_ci, ne
 CLUSTER = pytest.StashKey[SessionCluster]()
 BOUND_SHARE = 0.9
 """Of a test's time limit: a coroutine has to end before it."""
-NAMESPACE_FIXTURES = ("namespace", "served", "module_namespace")
+NAMESPACE_FIXTURES = ("namespace", "module_namespace")
 DELETE_SECONDS = 300
 """The namespace controller looks again after half of the pods' longest grace period only."""
 
