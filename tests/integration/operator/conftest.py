@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.cluster import Client
 from tests.support.operating import OperatorProcess, free_port, no_other_operator, run_operator
-from wsfleet.api.crd import FILES, NAME
+
+CRD = Path(__file__).parents[3] / "crds/wsfleets.wsfleet.io.yaml"
 
 Start = Callable[..., OperatorProcess]
 
@@ -18,14 +19,10 @@ Start = Callable[..., OperatorProcess]
 @pytest.fixture(scope="module")
 def lab(cluster: Client) -> Iterator[Client]:
     """The cluster with this tree's CRD and no operator of its own."""
-    there = cluster.kubectl("get", "crd", NAME, "--ignore-not-found", "-o", "name").strip()
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(FILES[0]))
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(CRD))
     cluster.wait("the CRD", lambda: "wsfleets" in cluster.kubectl("api-resources", "--cached=false"))
     with no_other_operator(cluster):
         yield cluster
-    if not there:
-        # A release that is installed later takes over none that is not its own.
-        cluster.kubectl("delete", "crd", NAME, "--timeout=60s")
 
 
 @pytest.fixture
