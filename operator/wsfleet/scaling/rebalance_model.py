@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -78,9 +78,10 @@ class RebalanceMemory:
 
         So is the count of rejections: it would be written for each client that is turned away.
         """
-        new = asdict(RebalanceMemory())
         return {
-            name: value for name, value in asdict(self).items() if value != new[name] and name != "rejections"
+            one.name: value
+            for one in fields(self)
+            if (value := getattr(self, one.name)) != one.default and one.name != "rejections"
         }
 
     @classmethod
