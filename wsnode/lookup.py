@@ -17,6 +17,8 @@ SCANNED_MESSAGES = 8_192
 """Of the whole stream looked at at once, for who listens to patterns: well below a millisecond."""
 EXPANDED_CHANNELS = 512
 """Up to so many channels in the ring a pattern is looked up by its channels, above that by scanning."""
+SORTED_CHANNELS = 1_024
+"""Up to so many channels their newest messages are found by name and sorted, above that by scanning."""
 
 _by_seq = attrgetter("seq")
 
@@ -77,6 +79,31 @@ def look_up(ring: Ring, wish: Wish, cursor: int, until: int) -> Found:
     if len(channels) <= EXPANDED_CHANNELS:
         return _by_channel(ring, wish, list(channels), cursor, until)
     return _by_scanning(ring, wish, cursor, until)
+
+
+def look_up_newest(ring: Ring, names: Mapping[str, int], cursor: int, upto: int) -> tuple[list[Message], int]:
+    """The newest message of each channel that a name takes, of those up to `upto`, in order.
+
+    Above `cursor`, and above what the name says; as many as may be looked up at once. Returns them, and the
+    sequence up to which that is all. Few channels cost what they give, many a share of the ring.
+    """
+    by_name = [ring.channels_of(name) for name in names]
+    if sum(map(len, by_name)) <= SORTED_CHANNELS:
+        channels = dict.fromkeys(channel for some in by_name for channel in some)
+        newest = [found for channel in channels if (found := ring.newest(channel, upto)) is not None]
+        newest = [message for message in newest if message.seq > cursor]
+        newest.sort(key=_by_seq)
+        reached = upto
+    else:
+        scanned = ring.span(cursor, upto, SCANNED_MESSAGES)
+        newest = [message for message in scanned if (newer := message.newer) is None or newer.seq > upto]
+        reached = upto if len(scanned) < SCANNED_MESSAGES else scanned[-1].seq
+    newest = [
+        message
+        for message in newest
+        if any(message.seq > names[name] for name in takers(names, message.channel))
+    ]
+    return newest, _cut(newest, reached)
 
 
 def _by_channel(ring: Ring, wish: Wish, channels: list[str], cursor: int, until: int) -> Found:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import KeysView
+from collections.abc import Collection, KeysView
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
 
+from wsnode.channels import EVERYTHING, PatternIndex, is_pattern
 from wsnode.message import Message
 
 __all__ = ["MAX_CHANNELS_REMEMBERED", "Message", "Ring", "Window"]
@@ -56,6 +57,7 @@ class Ring:
         self.floor = 0
         self._messages: deque[Message] = deque()
         self._newest: dict[str, Message] = {}
+        self._by_pattern = PatternIndex()
         self._last: dict[str, int] = {}
         self._forgotten = 0
 
@@ -73,6 +75,7 @@ class Ring:
             message.older = message.newer = None  # or only the collector would find them
         self._messages.clear()
         self._newest.clear()
+        self._by_pattern.clear()
         self._last.clear()
         self.bytes = self._forgotten = 0
         self.position = self.hole = self.floor = position
@@ -112,6 +115,8 @@ class Ring:
         older = self._newest.get(message.channel)
         if older is not None:
             message.older, older.newer = older, message
+        else:
+            self._by_pattern.add(message.channel)
         self._newest[message.channel] = message
         self._messages.append(message)
         self.bytes += message.size + _OVERHEAD_BYTES
@@ -131,6 +136,7 @@ class Ring:
             self.floor = max(self.floor, gone.seq)
             if gone.newer is None:
                 del self._newest[gone.channel]
+                self._by_pattern.discard(gone.channel)
             gone.cut_off()
 
     # What resuming clients ask for.
@@ -181,6 +187,15 @@ class Ring:
     def channels(self) -> KeysView[str]:
         """The channels of which messages are kept."""
         return self._newest.keys()
+
+    def channels_of(self, name: str) -> Collection[str]:
+        """Those that a name takes, of which messages are kept; one that is no pattern stands for itself.
+
+        It costs what it gives. Do not keep it: it changes with the next message.
+        """
+        if not is_pattern(name):
+            return (name,)
+        return self._newest.keys() if name == EVERYTHING else self._by_pattern.of(name)
 
     def time_of(self, seq: int) -> int | None:
         """When the message `seq` was published, in ms; None where it is not kept."""

@@ -112,6 +112,7 @@ class Operator:
             optional_kinds=optional,
         )
         self._reconciler = FleetReconciler(self._context, self._vanished)
+        self._reconciler.restore()
         self._workers = Workers(
             self._reconciler.look, self.options.reconcile_seconds, self._reconciler.failed
         )

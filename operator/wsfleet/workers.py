@@ -16,7 +16,9 @@ from wsfleet.kube.reflector import Key
 logger = logging.getLogger(__name__)
 
 _COALESCE_SECONDS = (0.2, 1.0)  # a burst of pod events is one look
-_BACKOFF_SECONDS = (1.0, 300.0)
+_BACKOFF_SECONDS = (1.0, 60.0)
+"""Of a look that fails as a whole: mostly an API server that is away, and nodes must not be left alone for
+long once it is back. What can't be written of a fleet has pauses of its own."""
 
 Look = Callable[[Key], Awaitable[float | None]]
 """Looks at one fleet and acts; returns the seconds after which it wants to look again, or None."""

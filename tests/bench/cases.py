@@ -137,6 +137,6 @@ CASES = (
         "W4-two",
         Kind.TWOFOLD,
         1_000,
-        rate=1000,
+        rate=60,
     ),
 )

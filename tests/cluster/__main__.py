@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.cluster import archive, build, choice, demo, images, lifecycle, node
+from tests.cluster import archive, build, choice, demo, images, lifecycle, node, preflight
 from tests.cluster.places import Places, Record, default_cache, default_state
 from tests.cluster.shell import ClusterError, say
 
@@ -102,6 +102,8 @@ def running(places: Places) -> Record:
 
 
 def make_images(places: Places, output: Path | None) -> list[images.Built]:
+    if problems := preflight.images_problems(*preflight.own_system()):
+        raise ClusterError("; ".join(problems))
     built = images.build_images(places.cache)
     for one in built:
         say(f"image {one.tag} = {one.pinned}")

@@ -73,11 +73,8 @@ def problems(facts: Facts, builds_images: bool = True) -> list[str]:
         found.append(
             "the local cluster needs root (for namespaces and mounts): run as root, or use CLUSTER=current"
         )
-    if builds_images and (facts.system, facts.architecture) != ("debian 12", "x86_64"):
-        found.append(
-            "images are built from Debian 12 packages for amd64, "
-            f"and this machine is {facts.system} on {facts.architecture}"
-        )
+    if builds_images:
+        found += images_problems(facts.system, facts.architecture)
     if facts.places_problem:
         found.append(facts.places_problem)
     found += [f"port {port} is taken by {who}: end it first" for port, who in sorted(facts.ports.items())]
@@ -100,6 +97,21 @@ def problems(facts: Facts, builds_images: bool = True) -> list[str]:
     if facts.missing_packages and not facts.apt:
         found.append(f"missing, and there is no apt-get to install them: {' '.join(facts.missing_packages)}")
     return found
+
+
+def images_problems(system: str, architecture: str) -> list[str]:
+    """Why no images can be built on such a machine."""
+    if (system, architecture) == ("debian 12", "x86_64"):
+        return []
+    return [
+        "images are built from Debian 12 packages for amd64, "
+        f"and this machine is {system} on {architecture}: use the Dockerfile with a container engine"
+    ]
+
+
+def own_system() -> tuple[str, str]:
+    """This machine's distribution with its version, and its architecture."""
+    return _system(), platform.machine()
 
 
 def gather(places: Places) -> Facts:

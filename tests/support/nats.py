@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -11,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -121,6 +122,26 @@ class NatsServer:
             yield client
         finally:
             await client.close()
+
+    @contextlib.asynccontextmanager
+    async def busy(self, step: Callable[[Client], Awaitable[None]]) -> AsyncIterator[None]:
+        """Publishes by one step after another, as long as the block runs.
+
+        It ends between two steps, and by no cancellation, which the broker's library may swallow.
+        """
+        over = asyncio.Event()
+
+        async def publish() -> None:
+            async with self.client() as client:
+                while not over.is_set():
+                    await step(client)
+
+        task = asyncio.create_task(publish())
+        try:
+            yield
+        finally:
+            over.set()
+            await task
 
     async def publish(self, *messages: tuple[str, bytes], headers: dict[str, str] | None = None) -> list[int]:
         """Publishes (channel, payload) pairs and returns their stream sequences."""

@@ -53,7 +53,8 @@ class Member(Group):
         if settings.max_connections_per_address:
             return self._table.lock
         left = settings.max_connections - own_open - self.open_elsewhere()
-        return self._table.lock if 0 < left <= _PLACES_LEFT * self._workers else _OPEN_DOOR
+        # Also where none is left: one that comes free between here and the look would be given away twice.
+        return self._table.lock if left <= _PLACES_LEFT * self._workers else _OPEN_DOOR
 
     def claim(self, own_open: int, address: str | None, from_address: int) -> None:
         self._give_back()

@@ -18,6 +18,8 @@ from wsfleet.scrape import NodeFigures, Target, due
 from wsfleet.status import epoch_seconds
 
 _FORGET_SECONDS = 300.0
+_TAKEN_ON_SECONDS = 30.0
+"""A kubelet has said its first word of a pod this long after the scheduler gave it the pod."""
 _RECENT_SECONDS = 15.0  # three looks, as scaling has it
 
 
@@ -155,6 +157,8 @@ def sample_of(
     ready = conditions.get("Ready", {})
     is_ready = ready.get("status") == "True"
     figures = known.get(metadata["uid"])
+    unready = None if is_ready else _age(ready.get("lastTransitionTime"), now)
+    scheduled = _age(conditions.get("PodScheduled", {}).get("lastTransitionTime"), now)
     machine = (pod.get("spec") or {}).get("nodeName")
     return NodeSample(
         uid=metadata["uid"],
@@ -166,9 +170,11 @@ def sample_of(
         ready=is_ready,
         ready_seconds=_age(ready.get("lastTransitionTime"), now) if is_ready else None,
         # Not its age: a pod that was ready for days and stumbles has not missed any deadline.
-        unready_seconds=None if is_ready else _age(ready.get("lastTransitionTime"), now),
+        unready_seconds=unready,
+        been_ready=is_ready or _was_ready(scheduled, unready),
         serving=labels.get(names.SERVING_LABEL) == names.SERVING,
         drain=drain_state(figures.drain_state) if figures else None,
+        drain_rate=figures.drain_rate if figures else None,
         cordoned=_cordoned(cache, machine),
         shedding=bool(figures and figures.shed_remaining),
         to_replace=bool(annotations.get(names.REPLACE_ANNOTATION)),
@@ -196,6 +202,16 @@ def _terminating_seconds(metadata: Object, now: float) -> float | None:
     if ends is None:
         return None
     return max(0.0, now - ends + float(metadata.get("deletionGracePeriodSeconds") or 0))
+
+
+def _was_ready(scheduled_seconds: float | None, unready_seconds: float | None) -> bool:
+    """Whether a pod that is not ready was so before.
+
+    A kubelet that takes a pod on says at once that it is not ready, and then no more until it is.
+    """
+    if scheduled_seconds is None or unready_seconds is None:
+        return False
+    return scheduled_seconds - unready_seconds > _TAKEN_ON_SECONDS
 
 
 def _cordoned(cache: Cache, machine: str | None) -> bool:

@@ -41,6 +41,8 @@ class NodeFigures:
     stream: StreamFigures | None = None
     drain_state: str = "none"
     drain_remaining: int | None = None
+    drain_rate: float | None = None
+    """Closes a second of the drain under way."""
     shed_remaining: int | None = None
     """Connections that the node still closes to have fewer, while it serves on."""
     settings_hash: str | None = None
@@ -82,6 +84,7 @@ def parse_status(answer: Any, taken: float) -> NodeFigures:
         stream=read.stream("feed", "stream"),
         drain_state=read.text("drain", "state") or "none",
         drain_remaining=read.integer("drain", "remaining"),
+        drain_rate=read.number("drain", "rate_per_second"),
         shed_remaining=read.integer("shed", "remaining"),
         settings_hash=read.text("settings", "hash"),
         settings_error=read.text("settings", "error"),

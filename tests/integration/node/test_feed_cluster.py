@@ -19,6 +19,8 @@ from tests.support.node import node_settings, running_node, until
 from tests.support.wsclient import WsClient
 from wsnode.node import Node
 
+pytestmark = pytest.mark.race
+
 SEED = int(os.environ.get("FEED_CLUSTER_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
 
 

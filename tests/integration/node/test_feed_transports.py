@@ -21,7 +21,6 @@ from tests.support.node import node_settings, running_node, until
 from tests.support.tls import make_files
 from tests.support.wsclient import WsClient
 
-
 Way = Callable[[Path, pytest.MonkeyPatch], AbstractContextManager[tuple[NatsServer, str]]]
 
 

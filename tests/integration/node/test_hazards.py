@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.aio.client import Client
 
 from tests.support.nats import NatsServer
 from tests.support.node import node_settings, running_node, until
@@ -287,22 +288,18 @@ async def test_a_client_that_is_always_behind_but_alive_is_asked_for_a_sign_of_l
         assert (await client.response())[0] == 101
         payload = json.dumps("x" * 8000).encode()
 
-        async def flood() -> None:
-            async with nats_server.client() as broker:
-                while True:
-                    if node._links.buffered_bytes < 100_000:
-                        await broker.publish("odin.token.A.b", payload)
-                    await asyncio.sleep(0.001)
+        async def flood(broker: Client) -> None:
+            if node._links.buffered_bytes < 100_000:
+                await broker.publish("odin.token.A.b", payload)
+            await asyncio.sleep(0.001)
 
-        flooding = asyncio.create_task(flood())
-        await until(lambda: node._links.buffered_bytes > 50_000)
-        end = asyncio.get_running_loop().time() + 6
-        while asyncio.get_running_loop().time() < end:
-            await client.message()
-            await asyncio.sleep(0.01)
-        assert node.connections == 1
-        flooding.cancel()
-        await asyncio.gather(flooding, return_exceptions=True)
+        async with nats_server.busy(flood):
+            await until(lambda: node._links.buffered_bytes > 50_000)
+            end = asyncio.get_running_loop().time() + 6
+            while asyncio.get_running_loop().time() < end:
+                await client.message()
+                await asyncio.sleep(0.01)
+            assert node.connections == 1
         await client.close()
 
 

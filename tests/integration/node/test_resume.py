@@ -20,6 +20,7 @@ from tests.support.slowclient import (
     seqs_of,
     subscribing,
 )
+from tests.support.sseclient import SseClient
 from tests.support.wsclient import WsClient, subscribe
 
 
@@ -134,6 +135,21 @@ async def test_who_is_ahead_of_its_node_is_given_nothing_again(nats_server: Nats
         assert await client.message() == {"type": "caught_up", "channel": "A.b", "seq": 6}
         node.feed_reader.pause(False)
         assert [(m["seq"], m["prev"]) for m in await hear(client, 1)] == [(7, 6)]
+        await client.close()
+
+
+async def test_who_is_ahead_of_its_node_keeps_its_place_when_a_loss_is_told(nats_server: NatsServer) -> None:
+    """An event's id may not fall: who hopped then would be given again what it has."""
+    async with running_node(node_settings(nats_server.url)) as node:
+        await publish_numbers(nats_server, "A.b", 1, 3)
+        await until(lambda: node.feed.position == 3)
+        node.feed_reader.pause(True)
+        node._fanout.note_loss(2)
+        headers = {"Last_Event_ID": f"{node.feed.epoch}-6"}
+        client = await SseClient.open(node.port, "/sse?channels=A.b", **headers)
+        heard = [await client.event() for _ in range(4)]
+        told = {event.message["type"]: event.id for event in heard if event is not None}
+        assert told == {"hello": "", "subscription_ack": "", "position": "", "caught_up": ""}
         await client.close()
 
 

@@ -21,6 +21,8 @@ from tests.support.wsclient import WsClient, request, subscribe, text_frame
 from wsnode.node import Node
 from wsnode.secure_links import SecureLinks
 
+pytestmark = pytest.mark.race
+
 LIVES = 50
 MESSAGES = 120
 CHANNELS = ["A.a", "B.b", "C.c"]

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nats.aio.client import Client
 
 from tests.support.nats import NatsServer
 from tests.support.netns import PeerMachine, peer_machine
@@ -95,23 +96,20 @@ async def test_messages_meanwhile_are_no_sign_of_life(nats_server: NatsServer, p
         stays = await SseClient.open(node.port, "/sse?channels=A.b")
         await until(lambda: node.connections == 3)
         peers.vanish()
-        publishing = asyncio.create_task(_publish_small(nats_server))
         reading = asyncio.create_task(stays.ended())
-        await until(lambda: node.connections == 1, INTERVAL + TIMEOUT + 2)
+        async with nats_server.busy(_publish_small):
+            await until(lambda: node.connections == 1, INTERVAL + TIMEOUT + 2)
         assert node.counters.connections_closed == {"timeout": 2}
-        for task in (publishing, reading):
-            task.cancel()
-        await asyncio.gather(publishing, reading, return_exceptions=True)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
         await stays.close()
         for client in gone:
             client.close()
 
 
-async def _publish_small(nats_server: NatsServer) -> None:
-    async with nats_server.client() as broker:
-        while True:
-            await broker.publish("odin.token.A.b", b"1")
-            await asyncio.sleep(0.05)
+async def _publish_small(broker: Client) -> None:
+    await broker.publish("odin.token.A.b", b"1")
+    await asyncio.sleep(0.05)
 
 
 async def test_a_handshake_that_never_comes_and_a_goodbye_that_is_never_answered(

@@ -17,6 +17,8 @@ import pytest
 from tests.support.node_process import SERVE, clean_environ, node
 from wsnode.embedded import EmbeddedNats
 
+pytestmark = pytest.mark.race
+
 # From "just started" to "serving for a while"; importing everything takes about a second here.
 LATEST_SECONDS = 2.5
 END_SECONDS = 10.0

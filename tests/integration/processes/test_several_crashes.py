@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.aio.client import Client as NatsClient
 
 from tests.support.nats import NatsServer
 from tests.support.node import node_settings
@@ -28,21 +29,13 @@ async def publishing(server: NatsServer) -> AsyncIterator[list[int]]:
     """Publishes for ever, and gathers the sequences."""
     seqs: list[int] = []
 
-    async def publish() -> None:
-        async with server.client() as client:
-            jetstream = client.jetstream()
-            while True:
-                ack = await jetstream.publish("odin.token.BTC.trade", b'{"n":%d}' % len(seqs))
-                seqs.append(ack.seq)
-                await asyncio.sleep(1 / PER_SECOND)
+    async def step(client: NatsClient) -> None:
+        ack = await client.jetstream().publish("odin.token.BTC.trade", b'{"n":%d}' % len(seqs))
+        seqs.append(ack.seq)
+        await asyncio.sleep(1 / PER_SECOND)
 
-    task = asyncio.create_task(publish())
-    try:
+    async with server.busy(step):
         yield seqs
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 class Follower:
@@ -127,6 +120,7 @@ async def test_totals_never_fall_and_places_of_the_dead_are_free(
         assert (status["messages"]["out"], status["messages"]["in"]) == (600, 30)
         assert status["connections"]["current"] == shares["2"]
         metrics = node.metrics()
+        assert metrics["ws_connections_closed_total"] == {"crash": shares["1"]}
         assert (metrics["ws_connections_opened_total"], metrics["ws_messages_out_total"]) == (20, 600)
         for _ in range(int(shares["1"])):
             assert not isinstance(await node.knock(), str)

@@ -9,9 +9,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.support.nats import NatsServer
 from tests.support.several import Several, several, until
 from tests.support.wsclient import WsClient
+
+pytestmark = pytest.mark.race
 
 
 async def _burst(node: Several, count: int, source: str | None = None) -> tuple[list[WsClient], Counter[str]]:

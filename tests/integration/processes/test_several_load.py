@@ -9,10 +9,10 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from nats.aio.client import Client
 
 from tests.support.nats import NatsServer
 from tests.support.node import node_settings
@@ -46,23 +46,14 @@ async def _figure_and_truth(node: Several, limit: float) -> tuple[float, float, 
     return percent, max(of_limit, busiest), of_limit, busiest
 
 
-@contextlib.asynccontextmanager
-async def _flood(server: NatsServer, per_second: int) -> AsyncIterator[None]:
-    async def publish() -> None:
-        async with server.client() as client:
-            while True:
-                for _ in range(per_second // 20):
-                    await client.publish("odin.token.A.b", b'{"price":1}')
-                await client.flush()
-                await asyncio.sleep(0.05)
+def _flood(server: NatsServer, per_second: int) -> contextlib.AbstractAsyncContextManager[None]:
+    async def step(client: Client) -> None:
+        for _ in range(per_second // 20):
+            await client.publish("odin.token.A.b", b'{"price":1}')
+        await client.flush()
+        await asyncio.sleep(0.05)
 
-    task = asyncio.create_task(publish())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    return server.busy(step)
 
 
 async def test_two_busy_processes_read_as_the_greater_of_both_shares(

@@ -16,6 +16,8 @@ import pytest
 from tests.support.node_process import SERVE, NodeProcess, clean_environ, node
 from tests.support.several import children_of, is_gone
 
+pytestmark = pytest.mark.race
+
 LATEST_SECONDS = 3.0
 END_SECONDS = 15.0
 UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "--")

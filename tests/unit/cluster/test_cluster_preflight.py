@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import lifecycle, preflight, ruin
+from tests.cluster import images, lifecycle, preflight, ruin
+from tests.cluster.__main__ import make_images
 from tests.cluster.places import Places
 from tests.cluster.preflight import BUILD_BYTES, GIB, RUN_BYTES, Facts, problems
 from tests.cluster.shell import ClusterError
@@ -119,3 +120,12 @@ def test_a_folder_that_is_not_a_clusters_is_refused_and_never_cleared(short_path
     places.claim()
     assert places.problem() is None
     assert ruin.traces(places).state == [str(state)]
+
+
+def test_images_are_not_begun_where_they_cannot_be_built(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(preflight, "own_system", lambda: ("ubuntu 24.04", "x86_64"))
+    monkeypatch.setattr(images, "build_images", lambda _: pytest.fail("begun"))
+    with pytest.raises(ClusterError, match=r"this machine is ubuntu 24\.04 on x86_64"):
+        make_images(Places(state=tmp_path / "state", cache=tmp_path / "cache"), None)

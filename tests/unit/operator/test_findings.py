@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,13 +16,15 @@ from wsfleet.reconcile.findings import (
     problem_findings,
     ready_finding,
     waits_in_vain,
+    with_problem,
+    with_trouble,
 )
 from wsfleet.reconcile.observe import Observed
 from wsfleet.reconcile.settings import nodes_in_force
 from wsfleet.reconcile.stream import stream_finding
-from wsfleet.scaling import Decision, Idle, NodeSample, Stalled, Trigger
+from wsfleet.scaling import Decision, Idle, NodeSample, Stalled, Trigger, Wait
 from wsfleet.scrape import NodeFigures
-from wsfleet.status import merge_conditions
+from wsfleet.status import Finding, merge_conditions
 from wsnode.config import Settings
 
 STREAM = stream_finding(Settings(), [])
@@ -268,3 +270,35 @@ def test_a_problem_tells_kstatus_whether_waiting_helps() -> None:
     assert (stalled["Stalled"], stalled["Reconciling"]) == ("True", "False")
     retried = {one.type: one.status for one in problem_findings("UnavailableError", "no", stalled=False)}
     assert (retried["Stalled"], retried["Reconciling"]) == ("False", "True")
+
+
+def by_type(findings: Sequence[Finding]) -> dict[str, Finding]:
+    return {one.type: one for one in findings}
+
+
+def test_what_cannot_be_written_degrades_and_stands_beside_what_is_wrong_already() -> None:
+    text = "Service/odin: PATCH /x: no"
+    told = by_type(with_trouble(all_findings(seen(node("a")), decision(1), Idle(), {}, STREAM), text))
+    assert (told["Degraded"].status, told["Degraded"].reason) == ("True", "ObjectNotWritten")
+    assert told["Degraded"].message == "not written: Service/odin: PATCH /x: no"
+    assert (told["Reconciling"].status, told["Reconciling"].reason) == ("True", "Retrying")
+    assert told["Ready"].status == "True"
+    stalled = Stalled(reason="odin-b is not ready")
+    told = by_type(with_trouble(all_findings(seen(node("a")), decision(1), stalled, {}, STREAM), text))
+    assert told["Degraded"].reason == "Stalled"
+    assert told["Degraded"].message == f"odin-b is not ready; besides, not written: {text}"
+
+
+def test_a_spec_that_is_not_applied_is_told_beside_what_the_nodes_do() -> None:
+    moving = Wait(reason="odin-a is being emptied")
+    found = all_findings(seen(node("a")), decision(1), moving, {}, STREAM)
+    told = by_type(with_problem(found, "InvalidSpec", "spec.x: no"))
+    assert len(told) == len(found)
+    assert {name: told[name].status for name in ("Degraded", "Stalled", "Reconciling")} == {
+        "Degraded": "True",
+        "Stalled": "True",
+        "Reconciling": "False",
+    }
+    assert (told["Degraded"].reason, told["Degraded"].message) == ("InvalidSpec", "spec.x: no")
+    assert (told["Progressing"].status, told["Progressing"].message) == ("True", "odin-a is being emptied")
+    assert told["Ready"].status == "True"

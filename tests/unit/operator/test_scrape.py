@@ -83,6 +83,7 @@ async def test_a_round_brings_the_figures_of_each_node(admin: NodeAdmin) -> None
     assert figures.rejections == {"cpu": 3, "connections": 0}
     assert figures.draining
     assert figures.drain_remaining == 7
+    assert figures.drain_rate == 100.0
     assert figures.settings_hash == "abc"
     assert figures.feed_connected is True
 
