@@ -56,6 +56,8 @@ class Ring:
         self.floor = 0
         self._messages: deque[Message] = deque()
         self._newest: dict[str, Message] = {}
+        self._first: dict[str, Message] = {}
+        self._broken: dict[str, deque[Message]] = {}  # by channel, those before which something is lost
         self._last: dict[str, int] = {}
         self._forgotten = 0
 
@@ -73,6 +75,8 @@ class Ring:
             message.older = message.newer = None  # or only the collector would find them
         self._messages.clear()
         self._newest.clear()
+        self._first.clear()
+        self._broken.clear()
         self._last.clear()
         self.bytes = self._forgotten = 0
         self.position = self.hole = self.floor = position
@@ -109,10 +113,15 @@ class Ring:
     def add(self, message: Message, now_ms: int) -> None:
         """Keeps a message; those that leave the window go."""
         self._remember(message.channel, message.seq)
-        older = self._newest.get(message.channel)
-        if older is not None:
+        channel = message.channel
+        older = self._newest.get(channel)
+        if older is None:
+            self._first[channel] = message
+        else:
             message.older, older.newer = older, message
-        self._newest[message.channel] = message
+            if message.prev > older.seq:
+                self._broken.setdefault(channel, deque()).append(message)
+        self._newest[channel] = message
         self._messages.append(message)
         self.bytes += message.size + _OVERHEAD_BYTES
         self.trim(now_ms)
@@ -129,9 +138,21 @@ class Ring:
             gone = messages.popleft()
             self.bytes -= gone.size + _OVERHEAD_BYTES
             self.floor = max(self.floor, gone.seq)
-            if gone.newer is None:
-                del self._newest[gone.channel]
-            gone.cut_off()
+            self._let_go(gone)
+
+    def _let_go(self, gone: Message) -> None:
+        """A channel's first message leaves its chain."""
+        channel, first = gone.channel, gone.newer
+        gone.cut_off()
+        if first is None:
+            del self._newest[channel], self._first[channel]
+            return
+        self._first[channel] = first
+        broken = self._broken.get(channel)
+        if broken is not None and broken[0] is first:  # what is lost before the first one needs no note
+            broken.popleft()
+            if not broken:
+                del self._broken[channel]
 
     # What resuming clients ask for.
 
@@ -195,17 +216,20 @@ class Ring:
         """
         if self.floor <= had:
             return None
-        lost = 0
-        last = had
-        for message in self.after(channel, had, self.position):
-            if message.prev > last:
-                lost = message.prev
-            last = message.seq
-            if last > upto:
-                break
-        else:
-            if self.prev(channel) > last:
-                lost = self.prev(channel)
+        newest = self._newest.get(channel)
+        if newest is None or newest.seq <= upto:
+            lost = self.prev(channel)
+            if newest is None or lost > newest.seq:
+                lost = min(lost, upto)
+                return (had + 1, lost) if lost > had else None
+        # The last message up to `upto`, or the one behind it, before which something is lost.
+        lost, broken = self._first[channel].prev, self._broken.get(channel)
+        if broken:
+            index = bisect_right(broken, upto, key=_by_seq)
+            if index < len(broken) and (older := broken[index].older) is not None and older.seq <= upto:
+                lost = broken[index].prev
+            elif index:
+                lost = broken[index - 1].prev
         lost = min(lost, upto)
         return (had + 1, lost) if lost > had else None
 
