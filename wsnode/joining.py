@@ -30,6 +30,8 @@ from wsnode.ring import Ring
 
 STEP_BYTES = 16_384
 """Written to one client at once: what its socket does not take of it is all that waits in the node."""
+STEP_SECONDS = 0.001
+"""Given to one client at once, but for a single message or piece of the past."""
 MAX_REPLAYS = 16
 TURN_SECONDS = 0.004
 _BUSY_TURN_SECONDS = 0.001  # when there is live work to be done
@@ -225,8 +227,9 @@ class Joiner:
         items: list[Item] = []
         size = 0
         epoch, form = self._ring.epoch, link.form
+        stop = time.monotonic() + STEP_SECONDS
         self._tell_loss(link, frames)
-        while size < STEP_BYTES:
+        while size < STEP_BYTES and (not items or time.monotonic() < stop):
             if joining.newest:
                 items.append(joining.newest.popleft())
             elif joining.plan or self._gather(link, joining, frames):

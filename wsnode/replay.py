@@ -32,6 +32,7 @@ class Replay:
         after: all up to it comes first, for the client was owed that when it asked.
         missing: what could not be given.
         count: messages given.
+        found: see `lookup.Wish`.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class Replay:
     after: int
     missing: Missing | None = None
     count: int = 0
+    found: dict[str, Message] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -176,7 +178,8 @@ class Joining:
         replay = self.replays[0]
         for name in replay.names:
             replay.missing = wider(replay.missing, missing_of(ring, name, replay.cursor, replay.until))
-        found = look_up(ring, Wish(dict.fromkeys(replay.names, replay.cursor)), replay.cursor, replay.until)
+        wish = Wish(dict.fromkeys(replay.names, replay.cursor), found=replay.found)
+        found = look_up(ring, wish, replay.cursor, replay.until)
         replay.cursor = found.upto
         self.plan.extend(found.whole)
         self.replaying = bool(found.whole)

@@ -156,30 +156,34 @@ class Ring:
 
     # What resuming clients ask for.
 
-    def after(
-        self, channel: str, seq: int, upto: int, most: int | None = None, since: Message | None = None
-    ) -> list[Message]:
-        """The channel's messages above `seq`, up to `upto`, in order; the first `most` of them.
+    def first_above(
+        self, channel: str, seq: int, most: int, since: Message | None = None
+    ) -> tuple[Message | None, int]:
+        """The channel's first message above `seq`, and how many were looked at to find it.
 
-        `since` is one at or below `seq` that was found before: from there it is a shorter way than from
-        the newest, while the ring has it.
+        Not found where that is `most`. `since` is one at or below `seq` that was found before: from there
+        it is the shortest way, while the ring has it.
         """
-        found: list[Message] = []
+        newest = self._newest.get(channel)
+        if newest is None or newest.seq <= seq:
+            return None, 0
+        first = self._first[channel]
+        looked = 0
         message: Message | None
         if since is not None and since.newer is not None and since.seq <= seq:
             message = since.newer
-            while message is not None and message.seq <= upto and len(found) != most:
-                if message.seq > seq:
-                    found.append(message)
-                message = message.newer
-            return found
-        message = self._newest.get(channel)
-        while message is not None and message.seq > seq:
-            if message.seq <= upto:
-                found.append(message)
-            message = message.older
-        found.reverse()
-        return found[:most]
+        elif seq - first.seq < newest.seq - seq:
+            message = first
+        else:
+            message = newest
+            while (older := message.older) is not None and older.seq > seq and looked < most:
+                message = older
+                looked += 1
+            return message, looked
+        while message is not None and message.seq <= seq and looked < most:
+            message = message.newer
+            looked += 1
+        return message, looked
 
     def span(self, seq: int, upto: int, most: int) -> list[Message]:
         """The messages of all channels above `seq`, up to `upto`, in order; the first `most` of them."""

@@ -89,12 +89,13 @@ class RingMachine(RuleBasedStateMachine):
     @rule(channel=channels, seq=st.integers(0, 30), upto=st.integers(0, 30), most=st.integers(1, 4))
     def looks_up(self, channel: str, seq: int, upto: int, most: int) -> None:
         ring, kept = self.ring, self.kept
-        own = [m for m in kept if m.channel == channel and seq < m.seq <= upto]
-        assert ring.after(channel, seq, upto) == own
-        assert ring.after(channel, seq, upto, most) == own[:most]
-        for since in [m for m in self.sent if m.channel == channel and m.seq <= seq]:  # trimmed ones too
-            assert ring.after(channel, seq, upto, since=since) == own
-            assert ring.after(channel, seq, upto, most, since) == own[:most]
+        own = [m for m in kept if m.channel == channel and m.seq > seq]
+        expected = own[0] if own else None
+        for since in [None, *(m for m in self.sent if m.channel == channel and m.seq <= seq)]:  # trimmed too
+            found, looked = ring.first_above(channel, seq, 99, since)
+            assert found is expected
+            found, looked = ring.first_above(channel, seq, most, since)
+            assert found is expected or looked == most
         assert ring.span(seq, upto, most) == [m for m in kept if seq < m.seq <= upto][:most]
         older = [m for m in kept if m.channel == channel and m.seq <= upto]
         assert ring.newest(channel, upto) is (older[-1] if older else None)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 
 import pytest
 
+from tests.support.simcore import SimCore, Stream, virtual_time
 from tests.support.simloop import VirtualClock, VirtualLoop
+from tests.support.wsclient import text_frame
 from wsnode.config import Settings
 from wsnode.counters import Counters
 from wsnode.fanout import shard_sockets
-from wsnode.link import Link
+from wsnode.link import PLAIN, Link
 from wsnode.links import Links
+from wsnode.ring import Window
 
 CLIENTS, AT_ONCE = 40, 8
 
@@ -61,3 +65,32 @@ def test_what_clients_send_takes_a_part_of_a_turn_and_all_get_theirs(
         links.shut()
         for _, theirs in pairs:
             theirs.close()
+
+
+def test_a_step_of_a_replay_ends_when_its_time_is_up() -> None:
+    """Whatever it is that takes so long."""
+    with virtual_time(random.Random(1), 0.0) as loop:
+        core = SimCore(loop, Settings(), Window(1e6, 10**6, 10**9))
+        core.adopt(Stream("created"))
+        for _ in range(100):
+            core.stream.publish("A.x", 1, loop._clock.time_ns() // 10**6)
+        core.read(100)
+        loop.turn()
+        theirs = core.connect(PLAIN)
+        ask = {"channels": ["A.x"], "resume": {"epoch": core.ring.epoch, "seq": 0}}
+        theirs.send(text_frame({"type": "subscribe", "data": ask}))
+        loop.turn()
+        loop._clock._tick_seconds = 0.001  # from now on each look at the clock takes 0.5 ms
+        try:
+            heard, replayed = [], 0
+            while replayed < 100:
+                loop.turn()
+                with contextlib.suppress(BlockingIOError):
+                    theirs.recv(65_536)
+                heard.append(core.counters.messages_replayed - replayed)
+                replayed += heard[-1]
+                assert len(heard) < 1000
+            assert max(heard) < 20, heard
+        finally:
+            theirs.close()
+            core.close()
