@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Generator, Iterator
 
@@ -13,6 +14,7 @@ from tests.support.cluster import Client, SessionCluster, diagnostics, in_ci, ne
 CLUSTER = pytest.StashKey[SessionCluster]()
 BOUND_SHARE = 0.9
 """Of a test's time limit: a coroutine has to end before it."""
+NAMESPACE_FIXTURES = ("namespace", "served", "module_namespace")
 DELETE_SECONDS = 300
 """The namespace controller looks again after half of the pods' longest grace period only."""
 
@@ -60,13 +62,18 @@ def _allow_second_try(item: pytest.Item) -> None:
 
 
 def place_of(item: pytest.Item) -> int:
-    """Without a cluster, then what kills it, then what installs in it, then what needs its programs."""
+    """Without a cluster; what kills it; what runs in it; what installs the chart; what needs its programs.
+
+    Operators under test find none installed that had to be stopped, and started again, for each module.
+    """
     if item.get_closest_marker("after_build") is not None:
-        return 3
+        return 4
     if item.get_closest_marker("cluster") is None:
         return 0
     names = getattr(item, "fixturenames", ())
-    return 1 if "own_cluster" in names else 2
+    if "own_cluster" in names:
+        return 1
+    return 3 if "release" in names else 2
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -123,10 +130,23 @@ def _namespaces(cluster: Client) -> Iterator[list[str]]:
 @pytest.fixture
 def namespace(cluster: Client, _namespaces: list[str]) -> Iterator[str]:
     """A fresh namespace, deleted after the test; what was in it is shown if the test fails."""
+    with _fresh_namespace(cluster, _namespaces) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def module_namespace(cluster: Client, _namespaces: list[str]) -> Iterator[str]:
+    """The same for all tests of a module."""
+    with _fresh_namespace(cluster, _namespaces) as name:
+        yield name
+
+
+@contextlib.contextmanager
+def _fresh_namespace(cluster: Client, gone: list[str]) -> Iterator[str]:
     name = new_namespace(cluster)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
-    _namespaces.append(name)
+    gone.append(name)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -134,7 +154,8 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    name = getattr(item, "funcargs", {}).get("namespace")
+    given = getattr(item, "funcargs", {})
+    name = next((given[one] for one in NAMESPACE_FIXTURES if one in given), None)
     client = item.config.stash[CLUSTER].client
     if report.failed and report.when != "teardown" and client is not None and isinstance(name, str):
         report.sections.append((f"Cluster, namespace {name}", diagnostics(client, name)))

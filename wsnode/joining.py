@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from wsnode.channels import Channels, takers
 from wsnode.counters import Counters
@@ -25,7 +25,7 @@ from wsnode.passed import Passed
 from wsnode.protocol import answers
 from wsnode.protocol.forms import event_id, reframe
 from wsnode.protocol.messages import ClientError
-from wsnode.replay import Item, Joining, Missing, Replay, missing_of, newest_of, wider
+from wsnode.replay import Item, Joining, Missing, Replay, missing_of, wider
 from wsnode.ring import Ring
 
 STEP_BYTES = 16_384
@@ -114,15 +114,9 @@ class Joiner:
         self._counters.replays["resume"] += 1
         return found
 
-    def last(self, link: Link, names: Sequence[str]) -> None:
+    def last(self, link: Link, names: Iterable[str]) -> None:
         """Gives a held client the newest message of each channel that its names take."""
-        joining = self.hold(link)
-        waiting = {message.seq for message in joining.newest}
-        joining.newest.extend(
-            message
-            for message in newest_of(self._ring, names, self._fanout.head())
-            if message.seq not in waiting and not joining.will_give(message)
-        )
+        self.hold(link).ask_newest(names, self._fanout.head())
         self._counters.replays["last"] += 1
 
     def replay(self, link: Link, above: int, upto: int | None) -> None:
@@ -229,9 +223,14 @@ class Joiner:
         epoch, form = self._ring.epoch, link.form
         stop = time.monotonic() + STEP_SECONDS
         self._tell_loss(link, frames)
+        if joining.newest is not None:
+            joining.newest.look_up(self._ring)
         while size < STEP_BYTES and (not items or time.monotonic() < stop):
-            if joining.newest:
-                items.append(joining.newest.popleft())
+            newest = joining.next_newest() if joining.newest is not None else None
+            if newest is not None:
+                items.append(newest)
+            elif joining.newest is not None:
+                break  # to look for more is the next step's
             elif joining.plan or self._gather(link, joining, frames):
                 items.append(joining.take())
             else:

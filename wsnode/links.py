@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from wsnode import tcp
 from wsnode.config import Settings
 from wsnode.counters import Counters
-from wsnode.link import CLOSING, DISCARDING, OPEN, SSE, Link
+from wsnode.link import CLOSING, DISCARDING, HANDSHAKE, OPEN, SSE, Link
 from wsnode.protocol import sse
 from wsnode.protocol.frames import encode_close
 
@@ -131,6 +131,13 @@ class Links:
         with contextlib.suppress(OSError):
             os.write(fd, answer)
         os.close(fd)
+
+    def cut(self, link: Link, answer: bytes) -> None:
+        """Closes a link that has not finished its handshake, with an answer that is not waited for."""
+        if link.state == HANDSHAKE:
+            with contextlib.suppress(OSError):
+                os.write(link.fd, answer)
+        self.drop(link, "client")
 
     def close(self, link: Link, code: int, reason: str, why: str) -> None:
         """Says goodbye and waits WS_CLOSE_TIMEOUT for the answer; a link that is not open is left alone.

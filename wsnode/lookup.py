@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heapreplace
+from operator import attrgetter
 
 from wsnode.channels import is_pattern, takers
 from wsnode.message import Message
@@ -21,6 +22,10 @@ WALKED_MESSAGES = 8_192
 """Looked at at once to find where a client's channels go on for it, before all are scanned in their place."""
 EXPANDED_CHANNELS = 512
 """Up to so many channels in the ring a pattern is looked up by its channels, above that by scanning."""
+SORTED_CHANNELS = 1_024
+"""Up to so many channels their newest messages are found by name and sorted, above that by scanning."""
+
+_by_seq = attrgetter("seq")
 
 
 @dataclass(slots=True)
@@ -78,6 +83,31 @@ def look_up(ring: Ring, wish: Wish, cursor: int, until: int) -> Found:
     if not patterns or len(channels) <= EXPANDED_CHANNELS:
         found = _by_channel(ring, wish, channels, cursor, until)
     return found or _by_scanning(ring, wish, cursor, until, patterns=patterns)
+
+
+def look_up_newest(ring: Ring, names: Mapping[str, int], cursor: int, upto: int) -> tuple[list[Message], int]:
+    """The newest message of each channel that a name takes, of those up to `upto`, in order.
+
+    Above `cursor`, and above what the name says; as many as may be looked up at once. Returns them, and the
+    sequence up to which that is all. Few channels cost what they give, many a share of the ring.
+    """
+    by_name = [ring.channels_of(name) for name in names]
+    if sum(map(len, by_name)) <= SORTED_CHANNELS:
+        channels = dict.fromkeys(channel for some in by_name for channel in some)
+        newest = [found for channel in channels if (found := ring.newest(channel, upto)) is not None]
+        newest = [message for message in newest if message.seq > cursor]
+        newest.sort(key=_by_seq)
+        reached = upto
+    else:
+        scanned = ring.span(cursor, upto, SCANNED_MESSAGES)
+        newest = [message for message in scanned if (newer := message.newer) is None or newer.seq > upto]
+        reached = upto if len(scanned) < SCANNED_MESSAGES else scanned[-1].seq
+    newest = [
+        message
+        for message in newest
+        if any(message.seq > names[name] for name in takers(names, message.channel))
+    ]
+    return newest, _cut(newest, reached)
 
 
 def _by_channel(ring: Ring, wish: Wish, channels: Iterable[str], cursor: int, until: int) -> Found | None:
@@ -150,3 +180,15 @@ def _note_found(wish: Wish, *found: list[Message]) -> None:
         for message in messages:
             if message.channel in wish.names:
                 wish.found[message.channel] = message
+
+
+def _cut(messages: list[Message], upto: int) -> int:
+    """Leaves as many as may be looked up at once; returns the sequence up to which that is all."""
+    size = 0
+    for index, message in enumerate(messages):
+        size += message.size
+        if size >= GATHERED_BYTES or index + 1 >= GATHERED_MESSAGES:
+            upto = message.seq if index + 1 < len(messages) else upto
+            del messages[index + 1 :]
+            break
+    return upto

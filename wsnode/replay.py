@@ -6,11 +6,11 @@ What can't be given is always told: as the range of sequences in which something
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from wsnode.channels import CONFLATE, is_pattern, matches, takers
-from wsnode.lookup import Wish, look_up
+from wsnode.lookup import Wish, look_up, look_up_newest
 from wsnode.message import Message
 from wsnode.passed import Passed
 from wsnode.protocol.envelope import MAX_SEQUENCE
@@ -45,6 +45,48 @@ class Replay:
 
 
 @dataclass(slots=True)
+class Newest:
+    """The newest message of each channel, as a client asked for them: looked up piece by piece.
+
+    Attributes:
+        names: by name, the sequence up to which it was given them.
+        cursor: up to where they were looked up.
+        until: they are the newest of those up to there: what comes later comes in its time.
+        found: looked up and not given yet, in order.
+    """
+
+    names: dict[str, int]
+    until: int
+    cursor: int = 0
+    found: deque[Message] = field(default_factory=deque)
+
+    @property
+    def has_more(self) -> bool:
+        """Something may be left to be given."""
+        return bool(self.found) or (bool(self.names) and self.cursor < self.until)
+
+    def ask(self, names: Iterable[str], until: int) -> None:
+        """They are asked for again, by these names too: what was given already comes again by these alone."""
+        given = self.found[0].seq - 1 if self.found else self.cursor
+        self.names = {name: max(had, given) for name, had in self.names.items()} | dict.fromkeys(names, 0)
+        self.found.clear()
+        self.cursor, self.until = 0, until
+
+    def end(self, names: Iterable[str]) -> None:
+        """Names are unsubscribed from."""
+        for name in names:
+            self.names.pop(name, None)
+        self.found = deque(message for message in self.found if takers(self.names, message.channel))
+
+    def look_up(self, ring: Ring) -> None:
+        """Finds the next ones, once those before are given; or none among those looked at."""
+        if self.found or not self.has_more:
+            return
+        found, self.cursor = look_up_newest(ring, self.names, self.cursor, self.until)
+        self.found.extend(found)
+
+
+@dataclass(slots=True)
 class Joining:
     """A client on its way into the live sets.
 
@@ -60,7 +102,7 @@ class Joining:
         ahead: channels that were given further than the cursor is.
         behind: channels that were given less far than their names were, for it was to be passed over.
         passed: by channel, what only the newest is to be given of; it comes when the cursor meets the line.
-        newest: messages that it is given first, ahead of their time: it asked for the last ones.
+        newest: those that it is given first, ahead of their time: it asked for the last ones.
         plan: what was looked up and is not written yet, in order.
         replays: stretches that it asked for.
         replaying: the plan is of the first of these.
@@ -79,7 +121,7 @@ class Joining:
     ahead: dict[str, int] = field(default_factory=dict)
     behind: dict[str, int] = field(default_factory=dict)
     passed: dict[str, Passed] = field(default_factory=dict)
-    newest: deque[Message] = field(default_factory=deque)
+    newest: Newest | None = None
     plan: deque[Item] = field(default_factory=deque)
     replays: deque[Replay] = field(default_factory=deque)
     replaying: bool = False
@@ -117,10 +159,37 @@ class Joining:
 
     def will_give(self, message: Message) -> bool:
         """Whether a message is still to come."""
-        own = self._wish({}).of(message.channel)
-        return message.channel in self.passed or (own is not None and message.seq > max(own[0], self.cursor))
+        channel = message.channel
+        if channel in self.passed:
+            return True
+        own = takers(self.had, channel)
+        if not own:
+            return False
+        had = min([self.had[name] for name in own])
+        had = min(had, self.behind.get(channel, had))
+        return message.seq > max(had, self.ahead.get(channel, 0), self.cursor)
 
     # How it goes on.
+
+    def ask_newest(self, names: Iterable[str], head: int) -> None:
+        """It is given the newest message of each channel that its names take, before all else."""
+        if self.newest is None:
+            self.newest = Newest(dict.fromkeys(names, 0), head)
+        else:
+            self.newest.ask(names, head)
+
+    def next_newest(self) -> Message | None:
+        """The next of those; None where no more was looked up: `newest` is gone where that was all."""
+        newest = self.newest
+        if newest is None:
+            return None
+        while newest.found:
+            message = newest.found.popleft()
+            if not self.will_give(message):  # what it gets in its time comes once
+                return message
+        if not newest.has_more:
+            self.newest = None
+        return None
 
     def take(self) -> Item:
         """The next item of the plan, which is now being written."""
@@ -194,8 +263,8 @@ class Joining:
         self._unplan()
         if head < max(self.had.values(), default=0):
             wish = self._wish({})
-            for channel in ring.channels():
-                own = wish.of(channel) if matches(name, channel) else None
+            for channel in ring.channels_of(name):
+                own = wish.of(channel)
                 if own is not None and own[0] > head:
                     self.ahead[channel] = max(own[0], self.ahead.get(channel, 0))
         self.had[name] = self.started[name] = head
@@ -214,8 +283,6 @@ class Joining:
                 self._pass_again(channel, max(seq, passed.first - 1))
         self.resumed.pop(name, None)
         self.missing.pop(name, None)
-        # What it asked to have ahead of its time and gets in time now, comes once.
-        self.newest = deque(message for message in self.newest if not self.will_give(message))
 
     def give_whole(self, ring: Ring, options: dict[str, int]) -> None:
         """Options changed: what was to be passed over is given whole where a name wants it so now.
@@ -241,7 +308,8 @@ class Joining:
         for replay in self.replays:
             replay.names = tuple(name for name in replay.names if name not in gone)
         self._let_go()
-        self.newest = deque(message for message in self.newest if takers(self.had, message.channel))
+        if self.newest is not None:
+            self.newest.end(gone)
 
     def _pass_again(self, channel: str, seq: int) -> None:
         """What was to be passed over of a channel above `seq` is looked up again: it was given less far."""
@@ -295,15 +363,6 @@ def wider(one: Missing | None, other: Missing | None) -> Missing | None:
     if one is None or other is None:
         return one or other
     return min(one[0], other[0]), max(one[1], other[1])
-
-
-def newest_of(ring: Ring, names: Sequence[str], upto: int) -> list[Message]:
-    """The newest message of each channel that the names take, in order."""
-    channels: Iterable[str] = names
-    if any(is_pattern(name) for name in names):
-        channels = [channel for channel in ring.channels() if takers(names, channel)]
-    newest = [found for channel in channels if (found := ring.newest(channel, upto)) is not None]
-    return sorted(newest, key=_seq_of)
 
 
 def _seq_of(item: Item) -> int:

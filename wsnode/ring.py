@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import KeysView
+from collections.abc import Collection, KeysView
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
 
+from wsnode.channels import EVERYTHING, PatternIndex, is_pattern
 from wsnode.message import Message
 
 __all__ = ["MAX_CHANNELS_REMEMBERED", "Message", "Ring", "Window"]
@@ -58,6 +59,7 @@ class Ring:
         self._newest: dict[str, Message] = {}
         self._first: dict[str, Message] = {}
         self._broken: dict[str, deque[Message]] = {}  # by channel, those before which something is lost
+        self._by_pattern = PatternIndex()
         self._last: dict[str, int] = {}
         self._forgotten = 0
 
@@ -77,6 +79,7 @@ class Ring:
         self._newest.clear()
         self._first.clear()
         self._broken.clear()
+        self._by_pattern.clear()
         self._last.clear()
         self.bytes = self._forgotten = 0
         self.position = self.hole = self.floor = position
@@ -117,6 +120,7 @@ class Ring:
         older = self._newest.get(channel)
         if older is None:
             self._first[channel] = message
+            self._by_pattern.add(channel)
         else:
             message.older, older.newer = older, message
             if message.prev > older.seq:
@@ -146,6 +150,7 @@ class Ring:
         gone.cut_off()
         if first is None:
             del self._newest[channel], self._first[channel]
+            self._by_pattern.discard(channel)
             return
         self._first[channel] = first
         broken = self._broken.get(channel)
@@ -206,6 +211,15 @@ class Ring:
     def channels(self) -> KeysView[str]:
         """The channels of which messages are kept."""
         return self._newest.keys()
+
+    def channels_of(self, name: str) -> Collection[str]:
+        """Those that a name takes, of which messages are kept; one that is no pattern stands for itself.
+
+        It costs what it gives. Do not keep it: it changes with the next message.
+        """
+        if not is_pattern(name):
+            return (name,)
+        return self._newest.keys() if name == EVERYTHING else self._by_pattern.of(name)
 
     def time_of(self, seq: int) -> int | None:
         """When the message `seq` was published, in ms; None where it is not kept."""

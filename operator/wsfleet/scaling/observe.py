@@ -240,9 +240,7 @@ def _with_rejections(policy: ScalingPolicy, load: Load, history: History) -> His
     if load.new_rejections:
         since = time if since is None else since
         events = (*events, Event(time, load.new_rejections))[-REJECTION_EVENTS_KEPT:]
-    away = tuple(
-        one for one in history.turned_away if time - policy.waiting.window_seconds < one.time <= time
-    )
+    away = tuple(one for one in history.turned_away if time - policy.waiting.kept_seconds < one.time <= time)
     if load.new_turned_away:
         away = (*away, Event(time, load.new_turned_away))[-REJECTION_EVENTS_KEPT:]
     return replace(history, rejections=events, rejecting_since=since, turned_away=away)

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from tests.support.looks import Counted, counted_ring
+from wsnode.channels import is_pattern, matches, patterns_of
 from wsnode.ring import Message, Ring, Window
 
-CHANNELS = "ABC"
+CHANNELS = ["A.x", "A.y", "C"]
 channels = st.sampled_from(CHANNELS)
 
 
@@ -71,6 +72,13 @@ class RingMachine(RuleBasedStateMachine):
     def keeps_a_chain_for_each_channel(self) -> None:
         assert len(self.ring) == len(self.kept)
         assert set(self.ring.channels()) == {m.channel for m in self.kept}
+        patterns = {pattern for channel in CHANNELS for pattern in patterns_of(channel)}
+        for name in {*CHANNELS, *patterns, "*", "none.*"}:
+            taken = [channel for channel in self.ring.channels() if matches(name, channel)]
+            found = list(self.ring.channels_of(name))
+            assert sorted(found) == (sorted(taken) if is_pattern(name) else [name])
+        if not self.kept:
+            assert len(self.ring._by_pattern) == 0
         for channel in CHANNELS:
             own = [m for m in self.kept if m.channel == channel]
             for older, newer in itertools.pairwise(own):
