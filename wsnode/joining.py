@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from wsnode.channels import Channels, takers
 from wsnode.counters import Counters
@@ -88,11 +88,10 @@ class Joiner:
             self._loop.call_soon(self._enqueue, link)
         return extra.joining
 
-    def begin(self, link: Link, names: Iterable[str]) -> None:
+    def begin(self, link: Link, names: Collection[str]) -> None:
         """Names that a client has not had begin here; others may have other options now."""
         joining, head = self.hold(link), self._fanout.head()
-        for name in names:
-            joining.begin(self._ring, name, head)
+        joining.begin(self._ring, names, head)
         joining.give_whole(self._ring, link.options or {})
 
     def resume(self, link: Link, hads: dict[str, int]) -> dict[str, Missing | None]:
@@ -102,8 +101,7 @@ class Joiner:
         """
         joining, head = self.hold(link), self._fanout.head()
         found: dict[str, Missing | None] = {}
-        for name, had in hads.items():
-            joining.begin_again(name, had)
+        joining.begin_again(hads)
         joining.give_whole(self._ring, link.options or {})
         for name, had in hads.items():
             joining.resumed[name] = head

@@ -6,7 +6,7 @@ What can't be given is always told: as the range of sequences in which something
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from wsnode.channels import CONFLATE, is_pattern, matches, takers
@@ -255,34 +255,37 @@ class Joining:
 
     # How it changes.
 
-    def begin(self, ring: Ring, name: str, head: int) -> None:
-        """A name is subscribed to, and begins at the node's head.
+    def begin(self, ring: Ring, names: Collection[str], head: int) -> None:
+        """Names are subscribed to, and begin at the node's head.
 
-        Who went on from other nodes may have more of its channels by names that it has already.
+        Who went on from other nodes may have more of their channels by names that it has already.
         """
         self._unplan()
-        if head < max(self.had.values(), default=0):
+        if names and head < max(self.had.values(), default=0):
             wish = self._wish({})
-            for channel in ring.channels_of(name):
+            for channel in {channel for name in names for channel in ring.channels_of(name)}:
                 own = wish.of(channel)
                 if own is not None and own[0] > head:
                     self.ahead[channel] = max(own[0], self.ahead.get(channel, 0))
-        self.had[name] = self.started[name] = head
+        self.had |= dict.fromkeys(names, head)
+        self.started |= dict.fromkeys(names, head)
 
-    def begin_again(self, name: str, seq: int) -> None:
-        """A name begins at a sequence, whatever was given of it before, by this name or by others."""
+    def begin_again(self, hads: Mapping[str, int]) -> None:
+        """Names begin at sequences, whatever was given of them before, by these names or by others."""
         self._unplan()
-        self.had[name] = self.started[name] = seq
-        self.cursor = self.upto = min(self.cursor, seq)
-        for channel in self.ahead:
-            if matches(name, channel):
-                self.ahead[channel] = min(self.ahead[channel], seq)
+        self.had |= hads
+        self.started |= hads
+        self.cursor = self.upto = min([self.cursor, *hads.values()])
+        for channel, seq in self.ahead.items():
+            self.ahead[channel] = min([seq, *(hads[name] for name in takers(hads, channel))])
         for channel, passed in list(self.passed.items()):
-            if matches(name, channel) and seq < passed.message.seq:
-                # From there on by this name, and what comes before it the client says to have.
-                self._pass_again(channel, max(seq, passed.first - 1))
-        self.resumed.pop(name, None)
-        self.missing.pop(name, None)
+            begun = min((hads[name] for name in takers(hads, channel)), default=_NEVER)
+            if begun < passed.message.seq:
+                # From there on by these names, and what comes before it the client says to have.
+                self._pass_again(channel, max(begun, passed.first - 1))
+        for name in hads:
+            self.resumed.pop(name, None)
+            self.missing.pop(name, None)
 
     def give_whole(self, ring: Ring, options: dict[str, int]) -> None:
         """Options changed: what was to be passed over is given whole where a name wants it so now.
