@@ -156,7 +156,7 @@ class Joiner:
             return seq
         seq = min([seq, *(passed.first - 1 for passed in extra.passed.values())])
         joining = extra.joining
-        return seq if joining is None else min([seq, *map(joining.given, joining.had)])
+        return seq if joining is None else joining.reached(seq)
 
     def reset(self) -> None:
         """The stream is another one: nothing of the old can be given, all join at once."""
@@ -285,22 +285,22 @@ class Joiner:
 
     def _caught_up(self, link: Link, joining: Joining) -> list[bytes]:
         """Says of which resumed names all has come that was there when the client asked."""
-        reached = [name for name, until in joining.resumed.items() if joining.given(name) >= until]
+        if not any(joining.had[name] >= until for name, until in joining.resumed.items()):
+            return []
+        givens = joining.givens()
+        reached = [name for name, until in joining.resumed.items() if givens[name] >= until]
         for name in reached:
             del joining.resumed[name]
         return [
-            self._framed(
-                link,
-                answers.caught_up_frame(name, joining.given(name), joining.missing.pop(name, None)),
-            )
+            self._framed(link, answers.caught_up_frame(name, givens[name], joining.missing.pop(name, None)))
             for name in reached
         ]
 
     def _note_missing(self, link: Link, joining: Joining, head: int) -> None:
         """What can't be given any more is told before what follows, and by `caught_up` for resumed names."""
         extra = link.with_extra()
-        for name in joining.had:
-            missing = missing_of(self._ring, name, joining.had_of(name), head)
+        for name, had in joining.hads().items():
+            missing = missing_of(self._ring, name, had, head)
             if missing is None:
                 continue
             told = joining.missing.get(name)

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from wsnode.channels import CONFLATE, is_pattern, matches, takers
+from wsnode.channels import CONFLATE, is_pattern, takers
 from wsnode.lookup import Wish, look_up, look_up_newest
 from wsnode.message import Message
 from wsnode.passed import Passed
@@ -140,22 +140,40 @@ class Joining:
         """Something is left to be written or said."""
         return bool(self.plan or self.passed or self.newest or self.replays or self.resumed)
 
-    def had_of(self, name: str) -> int:
-        """The sequence up to which a name has come, or waits in `passed`."""
-        had = self.had[name]
-        for channel, seq in self.behind.items():
-            if matches(name, channel):
-                had = min(had, max(seq, self.cursor, self.ahead.get(channel, 0)))
-        return had
+    def hads(self) -> dict[str, int]:
+        """By name, the sequence up to which it has come, or waits in `passed`."""
+        hads = dict(self.had)
+        for channel in self.behind:
+            self._lower(hads, channel, self._behind_at(channel))
+        return hads
 
-    def given(self, name: str) -> int:
-        """The sequence up to which a name has come."""
-        had = self.had_of(name)
-        return min([had, *(p.first - 1 for channel, p in self.passed.items() if matches(name, channel))])
+    def givens(self) -> dict[str, int]:
+        """By name, the sequence up to which it has come."""
+        givens = self.hads()
+        for channel, passed in self.passed.items():
+            self._lower(givens, channel, passed.first - 1)
+        return givens
 
     def level(self, most: int) -> int:
         """The sequence up to which all has come, but for what is resumed; at most this."""
-        return min([most, *(self.given(name) for name in self.had if name not in self.resumed)])
+        if not self.resumed:
+            return self.reached(most)
+        givens = self.givens()
+        return min([most, *(givens[name] for name in self.had if name not in self.resumed)])
+
+    def reached(self, most: int) -> int:
+        """The sequence up to which all has come; at most this."""
+        behind = (self._behind_at(channel) for channel in self.behind)
+        passed = (passed.first - 1 for passed in self.passed.values())
+        return min([most, *self.had.values(), *behind, *passed])
+
+    def _behind_at(self, channel: str) -> int:
+        return max(self.behind[channel], self.cursor, self.ahead.get(channel, 0))
+
+    def _lower(self, levels: dict[str, int], channel: str, seq: int) -> None:
+        """Those of the names that take a channel have come no further."""
+        for name in takers(levels, channel):
+            levels[name] = min(levels[name], seq)
 
     def will_give(self, message: Message) -> bool:
         """Whether a message is still to come."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Container
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wsnode import replay
-from wsnode.channels import takers
+from wsnode.channels import matches, takers
 from wsnode.message import Message
 from wsnode.passed import Passed
 from wsnode.replay import Joining
@@ -67,3 +69,52 @@ def test_of_overlapping_names_that_begin_again_the_earliest_counts() -> None:
     assert joining.had == {"A.*": 50, "A.x": 20, "*": 90}
     assert joining.ahead == {"A.x": 20, "B.x": 96}
     assert (joining.passed, joining.behind, joining.cursor) == ({}, {"A.x": 29}, 20)
+
+
+def test_how_far_all_has_come_looks_at_each_channel_once_at_most(looks: Looks) -> None:
+    """A heartbeat asks for it, and each piece of a replay."""
+    joining = _behind()
+    assert joining.reached(HEAD) == joining.level(HEAD) == 0
+    assert joining.givens() == {"*": 0} | {f"S{number}.x": number for number in range(99)}
+    joining.resumed = {"*": HEAD, "S0.x": HEAD}
+    assert joining.level(HEAD) == 1
+    assert looks.count <= 2 * CHANNELS
+
+
+SOME_CHANNELS = ["A.x", "A.y", "B.x", "C"]
+SOME_NAMES = [*SOME_CHANNELS, "A.*", "*.x", "*"]
+seqs = st.integers(0, 30)
+
+
+@given(
+    had=st.dictionaries(st.sampled_from(SOME_NAMES), seqs, min_size=1),
+    cursor=seqs,
+    behind=st.dictionaries(st.sampled_from(SOME_CHANNELS), seqs),
+    ahead=st.dictionaries(st.sampled_from(SOME_CHANNELS), seqs),
+    passed=st.dictionaries(st.sampled_from(SOME_CHANNELS), st.integers(1, 30)),
+    resumed=st.sets(st.sampled_from(SOME_NAMES)),
+)
+def test_how_far_each_name_has_come_is_what_its_channels_say(
+    had: dict[str, int],
+    cursor: int,
+    behind: dict[str, int],
+    ahead: dict[str, int],
+    passed: dict[str, int],
+    resumed: set[str],
+) -> None:
+    joining = Joining(had, cursor, 0.0)
+    for channels in (behind, passed):  # of none that no name takes
+        for channel in [c for c in channels if not any(matches(name, c) for name in had)]:
+            del channels[channel]
+    joining.behind, joining.ahead = behind, ahead
+    joining.passed = {channel: _passed(first, channel) for channel, first in passed.items()}
+    joining.resumed = {name: 0 for name in resumed if name in had}
+    hads, givens = {}, {}
+    for name in had:
+        late = [max(seq, cursor, ahead.get(c, 0)) for c, seq in behind.items() if matches(name, c)]
+        hads[name] = min([had[name], *late])
+        givens[name] = min([hads[name], *(first - 1 for c, first in passed.items() if matches(name, c))])
+    assert joining.hads() == hads
+    assert joining.givens() == givens
+    assert joining.reached(20) == min([20, *givens.values()])
+    assert joining.level(20) == min([20, *(seq for name, seq in givens.items() if name not in resumed)])
