@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from wsnode.channels import CONFLATE, DELTA, Channels, overlap
+from wsnode.channels import CONFLATE, DELTA, Channels, overlapping
 from wsnode.counters import Counters
 from wsnode.fanout import Fanout
 from wsnode.joining import Joiner
@@ -223,9 +223,7 @@ class Sessions:
         if link.state != OPEN:  # hastening found it gone, or too slow: a subscription would outlive it
             return b""
         held = link.extra is not None and link.extra.joining is not None
-        # Whose earlier losses the acknowledgement would cover.
-        mine = [own for own in link.channels if any(overlap(own, name) for name in names)]
-        head, lost, level = self._fanout.head(), self._untold_of(link, mine), self._joiner.level(link)
+        head, lost, level = self._fanout.head(), self._untold_of(link, names), self._joiner.level(link)
         options = CONFLATE * message.conflate | DELTA * message.delta
         self._channels.subscribe(link, names, options, held=held)
         if options & DELTA:
@@ -264,12 +262,17 @@ class Sessions:
         own = {name: outcome[name] for name in names} if outcome is not None else None
         return answers.subscription_ack_frame(names, len(link.channels), seq, own)
 
-    def _untold_of(self, link: Link, names: list[str]) -> int:
-        """What was lost on names that a client has and that it was not told; it is about to be."""
-        lost = self._fanout.untold_of(names)
-        if not lost or link.with_extra().told >= lost:
+    def _untold_of(self, link: Link, names: tuple[str, ...]) -> int:
+        """What was lost on what a client has of these names and that it was not told; it is about to be.
+
+        An acknowledgement of them would cover it.
+        """
+        told = link.extra.told if link.extra is not None else 0
+        if self._fanout.lost_ever <= told:
             return 0
-        link.with_extra().told = lost
+        lost = self._fanout.untold_of(overlapping(link.channels, names))
+        if lost:
+            link.with_extra().told = lost
         return lost
 
     def _resume(self, link: Link, resume: Resume, names: tuple[str, ...]) -> dict[str, Any]:
