@@ -60,14 +60,23 @@ def patterns_of(channel: str) -> tuple[str, ...]:
     return (f"{symbol}.*", f"*.{event}") if event else ()
 
 
-def overlap(one: str, other: str) -> bool:
-    """Whether there can be a channel that both names take."""
-    if not is_pattern(one):
-        return matches(other, one)
-    if not is_pattern(other):
-        return matches(one, other)
-    # Of two patterns only those that name different symbols, or different events, have none in common.
-    return one == other or EVERYTHING in (one, other) or one.startswith("*.") is not other.startswith("*.")
+def overlapping(names: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Those of the names for which there can be a channel that one of the others takes too."""
+    taken = set(others)
+    patterns = {name for name in taken if is_pattern(name)}
+    reached = patterns.union(*map(patterns_of, taken - patterns))
+    by_event = any(name.startswith("*.") for name in patterns)
+    by_symbol = any(name.endswith(".*") for name in patterns)
+
+    def meets(name: str) -> bool:
+        if not is_pattern(name):
+            return bool(takers(taken, name))
+        if EVERYTHING in patterns or name == EVERYTHING:
+            return bool(taken)
+        # Two patterns have none in common only where they name different symbols, or different events.
+        return name in reached or (by_symbol if name.startswith("*.") else by_event)
+
+    return [name for name in names if meets(name)]
 
 
 def is_pattern(name: str) -> bool:

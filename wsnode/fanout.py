@@ -128,18 +128,26 @@ class Fanout:
                 return job.seq - 1
         return self._ring.position
 
+    @property
+    def lost_ever(self) -> int:
+        """The last sequence that some client was not given, since the stream began; 0 for none."""
+        return self._lost_ever
+
     def untold_of(self, had: Iterable[str]) -> int:
         """What was lost on names that a client has, and that no `prev` has told yet; 0 for nothing.
 
         An acknowledgement that claims more has to come with it, or it would never be told.
         """
-        for name in had if self._lost_ever else ():
-            if is_pattern(name):
-                return self._lost_ever
-            waits = (job.prev for job in self._line if isinstance(job, Message) and job.channel == name)
-            if next(waits, self._ring.prev(name)) <= self._lost_ever:
-                return self._lost_ever
-        return 0
+        names = frozenset(had)
+        if not self._lost_ever or not names:
+            return 0
+        if any(is_pattern(name) for name in names):
+            return self._lost_ever
+        prevs = {name: self._ring.prev(name) for name in names}
+        for job in reversed(self._line):  # the first of each channel tells it
+            if isinstance(job, Message) and job.channel in prevs:
+                prevs[job.channel] = job.prev
+        return self._lost_ever if min(prevs.values()) <= self._lost_ever else 0
 
     def settled(self) -> int:
         """The last sequence that has reached all its subscribers."""

@@ -46,7 +46,7 @@ class Links:
         behind: open links for which something waits.
         buffered_bytes: what waits for open clients, together; who was told to go is past the budget
             and gone within WS_CLOSE_TIMEOUT.
-        on_data: called with a link and what it sent.
+        on_data: called with a link and what it sent; with nothing more, to go on after `defer`.
         on_leave: called once when a link that was open is no longer served.
         on_emptied: called with a link that has extra state and whose socket took all that waited for it.
         on_drop: called when a link's descriptor is closed.
@@ -70,6 +70,8 @@ class Links:
         self._counters = counters
         self.behind: set[Link] = set()
         self._resting: list[Link] = []
+        self._deferred: dict[Link, None] = {}  # in order
+        self._going_on = False
         self._by_fd: list[Link | None] = []
         self._epoll = select.epoll()
         loop.add_reader(self._epoll.fileno(), self._turn)
@@ -182,6 +184,7 @@ class Links:
         self._by_fd[fd] = None
         self.total -= 1
         link.out = link.inb = link.fragments = None
+        self._deferred.pop(link, None)
         self._epoll_of(link).unregister(fd)
         if reset:
             tcp.reset(fd)
@@ -211,6 +214,35 @@ class Links:
             if link.fd >= 0:
                 self._watch(link)
 
+    def defer(self, link: Link) -> None:
+        """Goes on with what a client sent in another turn: it has had its share of this one."""
+        if link.fd >= 0:
+            self._deferred[link] = None
+            self._watch(link)
+            if not self._going_on:
+                self._going_on = True
+                self._loop.call_soon(self._go_on)
+
+    def is_deferred(self, link: Link) -> bool:
+        """Whether what it sent waits for another turn."""
+        return link in self._deferred
+
+    def _go_on(self) -> None:
+        """A share of a turn for what was put off: one client after the other, each behind those that wait."""
+        stop = time.monotonic() + TURN_SECONDS
+        while self._deferred:
+            link = next(iter(self._deferred))
+            del self._deferred[link]
+            if link.fd >= 0:
+                self._hand_on(link, b"")
+            if link.fd >= 0 and link not in self._deferred:
+                self._watch(link)
+            if time.monotonic() >= stop:
+                break
+        self._going_on = bool(self._deferred)
+        if self._going_on:
+            self._loop.call_soon(self._go_on)
+
     def _make(self, fd: int, address: str | None) -> Link:
         return Link(fd, self.now, address)
 
@@ -222,7 +254,7 @@ class Links:
         tcp.half_close(link.fd)
 
     def _watch(self, link: Link) -> None:
-        events = 0 if link.resting else select.EPOLLIN
+        events = 0 if link.resting or link in self._deferred else select.EPOLLIN
         self._epoll_of(link).modify(link.fd, events | select.EPOLLOUT if link.out else events)
 
     def _leave(self, link: Link, state: int, why: str) -> None:
@@ -313,6 +345,9 @@ class Links:
         self._take(link, data)
 
     def _take(self, link: Link, data: bytes) -> None:
+        self._hand_on(link, data)
+
+    def _hand_on(self, link: Link, data: bytes) -> None:
         try:
             self.on_data(link, data)
         except Exception:

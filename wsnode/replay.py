@@ -6,10 +6,10 @@ What can't be given is always told: as the range of sequences in which something
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from wsnode.channels import CONFLATE, is_pattern, matches, takers
+from wsnode.channels import CONFLATE, is_pattern, takers
 from wsnode.lookup import Wish, look_up, look_up_newest
 from wsnode.message import Message
 from wsnode.passed import Passed
@@ -32,6 +32,7 @@ class Replay:
         after: all up to it comes first, for the client was owed that when it asked.
         missing: what could not be given.
         count: messages given.
+        found: see `lookup.Wish`.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class Replay:
     after: int
     missing: Missing | None = None
     count: int = 0
+    found: dict[str, Message] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -138,22 +140,40 @@ class Joining:
         """Something is left to be written or said."""
         return bool(self.plan or self.passed or self.newest or self.replays or self.resumed)
 
-    def had_of(self, name: str) -> int:
-        """The sequence up to which a name has come, or waits in `passed`."""
-        had = self.had[name]
-        for channel, seq in self.behind.items():
-            if matches(name, channel):
-                had = min(had, max(seq, self.cursor, self.ahead.get(channel, 0)))
-        return had
+    def hads(self) -> dict[str, int]:
+        """By name, the sequence up to which it has come, or waits in `passed`."""
+        hads = dict(self.had)
+        for channel in self.behind:
+            self._lower(hads, channel, self._behind_at(channel))
+        return hads
 
-    def given(self, name: str) -> int:
-        """The sequence up to which a name has come."""
-        had = self.had_of(name)
-        return min([had, *(p.first - 1 for channel, p in self.passed.items() if matches(name, channel))])
+    def givens(self) -> dict[str, int]:
+        """By name, the sequence up to which it has come."""
+        givens = self.hads()
+        for channel, passed in self.passed.items():
+            self._lower(givens, channel, passed.first - 1)
+        return givens
 
     def level(self, most: int) -> int:
         """The sequence up to which all has come, but for what is resumed; at most this."""
-        return min([most, *(self.given(name) for name in self.had if name not in self.resumed)])
+        if not self.resumed:
+            return self.reached(most)
+        givens = self.givens()
+        return min([most, *(givens[name] for name in self.had if name not in self.resumed)])
+
+    def reached(self, most: int) -> int:
+        """The sequence up to which all has come; at most this."""
+        behind = (self._behind_at(channel) for channel in self.behind)
+        passed = (passed.first - 1 for passed in self.passed.values())
+        return min([most, *self.had.values(), *behind, *passed])
+
+    def _behind_at(self, channel: str) -> int:
+        return max(self.behind[channel], self.cursor, self.ahead.get(channel, 0))
+
+    def _lower(self, levels: dict[str, int], channel: str, seq: int) -> None:
+        """Those of the names that take a channel have come no further."""
+        for name in takers(levels, channel):
+            levels[name] = min(levels[name], seq)
 
     def will_give(self, message: Message) -> bool:
         """Whether a message is still to come."""
@@ -245,41 +265,45 @@ class Joining:
         replay = self.replays[0]
         for name in replay.names:
             replay.missing = wider(replay.missing, missing_of(ring, name, replay.cursor, replay.until))
-        found = look_up(ring, Wish(dict.fromkeys(replay.names, replay.cursor)), replay.cursor, replay.until)
+        wish = Wish(dict.fromkeys(replay.names, replay.cursor), found=replay.found)
+        found = look_up(ring, wish, replay.cursor, replay.until)
         replay.cursor = found.upto
         self.plan.extend(found.whole)
         self.replaying = bool(found.whole)
 
     # How it changes.
 
-    def begin(self, ring: Ring, name: str, head: int) -> None:
-        """A name is subscribed to, and begins at the node's head.
+    def begin(self, ring: Ring, names: Collection[str], head: int) -> None:
+        """Names are subscribed to, and begin at the node's head.
 
-        Who went on from other nodes may have more of its channels by names that it has already.
+        Who went on from other nodes may have more of their channels by names that it has already.
         """
         self._unplan()
-        if head < max(self.had.values(), default=0):
+        if names and head < max(self.had.values(), default=0):
             wish = self._wish({})
-            for channel in ring.channels_of(name):
+            for channel in {channel for name in names for channel in ring.channels_of(name)}:
                 own = wish.of(channel)
                 if own is not None and own[0] > head:
                     self.ahead[channel] = max(own[0], self.ahead.get(channel, 0))
-        self.had[name] = self.started[name] = head
+        self.had |= dict.fromkeys(names, head)
+        self.started |= dict.fromkeys(names, head)
 
-    def begin_again(self, name: str, seq: int) -> None:
-        """A name begins at a sequence, whatever was given of it before, by this name or by others."""
+    def begin_again(self, hads: Mapping[str, int]) -> None:
+        """Names begin at sequences, whatever was given of them before, by these names or by others."""
         self._unplan()
-        self.had[name] = self.started[name] = seq
-        self.cursor = self.upto = min(self.cursor, seq)
-        for channel in self.ahead:
-            if matches(name, channel):
-                self.ahead[channel] = min(self.ahead[channel], seq)
+        self.had |= hads
+        self.started |= hads
+        self.cursor = self.upto = min([self.cursor, *hads.values()])
+        for channel, seq in self.ahead.items():
+            self.ahead[channel] = min([seq, *(hads[name] for name in takers(hads, channel))])
         for channel, passed in list(self.passed.items()):
-            if matches(name, channel) and seq < passed.message.seq:
-                # From there on by this name, and what comes before it the client says to have.
-                self._pass_again(channel, max(seq, passed.first - 1))
-        self.resumed.pop(name, None)
-        self.missing.pop(name, None)
+            begun = min((hads[name] for name in takers(hads, channel)), default=_NEVER)
+            if begun < passed.message.seq:
+                # From there on by these names, and what comes before it the client says to have.
+                self._pass_again(channel, max(begun, passed.first - 1))
+        for name in hads:
+            self.resumed.pop(name, None)
+            self.missing.pop(name, None)
 
     def give_whole(self, ring: Ring, options: dict[str, int]) -> None:
         """Options changed: what was to be passed over is given whole where a name wants it so now.

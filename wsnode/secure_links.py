@@ -145,7 +145,7 @@ class SecureLinks(Links):
             link.unsaid = 0
             self.rest(link)
         if plain:
-            super()._take(link, plain)
+            self._hand_on(link, plain)
         if ended:
             self.drop(link, "gone")
 

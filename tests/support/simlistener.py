@@ -221,7 +221,10 @@ class Listener(Account):
             self.skips += 1
             passed = [m for m in self.stream.of(channel, prev, seq) if m.sendable]
             # Where there was a loss among them, `prev` is the loss, and some were passed over before it.
+            # And where it asked for more of it by a name that is gone since, some of that was among them.
+            gone = {name for again in self.restarts for name in again.names if name not in self.subs}
             exact = self.lossless and seq > self.memory.top[channel]
+            exact = exact and not any(matches(name, channel) for name in gone)
             seqs = [m.seq for m in passed]
             assert skipped == len(passed) if exact else skipped >= len(passed), f"skipped {seqs}"
             self.memory.excused[channel].append((prev + 1, seq - 1))

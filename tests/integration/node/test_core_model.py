@@ -183,7 +183,14 @@ def _live(seed: int) -> None:
     log: list[str] = []
     constants = {
         "joining": {"STEP_BYTES": rng.choice([1, 1000, 16_384])},
-        "lookup": {"SORTED_CHANNELS": rng.choice([0, 1024]), "SCANNED_NEWEST": rng.choice([1, 2048])},
+        "lookup": {
+            "SORTED_CHANNELS": rng.choice([0, 1024]),
+            "SCANNED_NEWEST": rng.choice([1, 2048]),
+            "SCANNED_MESSAGES": rng.choice([1, 8192]),
+            "SCANNED_CHANNELS": rng.choice([1, 1024]),
+            "WALKED_MESSAGES": rng.choice([1, 10, 8192]),
+            "GATHERED_MESSAGES": rng.choice([1, 3, 1024]),
+        },
         "preparation": {"STEP_LINKS": rng.choice([1, 8192]), "SMALL_LINKS": rng.choice([0, 16_384])},
         "fanout": {"PERSONAL_LINKS": rng.choice([1, 128])},
         "position": {"GROUP_LINKS": rng.choice([1, 256])},

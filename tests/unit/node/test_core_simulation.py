@@ -253,6 +253,8 @@ def _live(seed: int) -> None:
             "GATHERED_MESSAGES": rng.choice([1, 3, 10, 1000]),
             "GATHERED_BYTES": rng.choice([1, 1000, 10**6]),
             "SCANNED_MESSAGES": rng.choice([1, 10, 1000]),
+            "SCANNED_CHANNELS": rng.choice([1, 1000]),
+            "WALKED_MESSAGES": rng.choice([1, 10, 1000]),
             "EXPANDED_CHANNELS": rng.choice([1, 1000]),
             "SORTED_CHANNELS": rng.choice([0, 3, 1000]),
             "GATHERED_NEWEST": rng.choice([1, 256]),

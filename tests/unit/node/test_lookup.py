@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.looks import Counted, counted_ring
 from wsnode import lookup
 from wsnode.channels import matches
 from wsnode.lookup import Wish, look_up, look_up_newest
@@ -48,6 +49,8 @@ def _bounds(**values: int) -> Iterator[None]:
             "GATHERED_MESSAGES": st.integers(1, 9),
             "GATHERED_BYTES": st.integers(1, 30),
             "SCANNED_MESSAGES": st.integers(1, 9),
+            "SCANNED_CHANNELS": st.integers(1, 3),
+            "WALKED_MESSAGES": st.integers(1, 20),
             "EXPANDED_CHANNELS": st.integers(0, 5),
         }
     ),
@@ -105,9 +108,44 @@ def test_a_piece_is_bounded_in_messages_and_bytes() -> None:
 
 
 def test_who_listens_to_what_hardly_comes_looks_at_no_more_than_a_piece_of_the_stream() -> None:
-    ring = _ring([f"S{number}.x" for number in range(20_000)] + ["A.y"], kept=30_000)
+    ring = _ring([f"S{number % 1000}.x" for number in range(20_000)] + ["A.y"], kept=30_000)
     found = look_up(ring, Wish({"*.y": 0}), 0, 20_001)
     assert (found.whole, found.upto) == ([], lookup.SCANNED_MESSAGES)
+
+
+def test_nor_does_it_ask_of_more_than_so_many_channels_who_listens_to_them() -> None:
+    ring = _ring([f"S{number}.x" for number in range(20_000)], kept=30_000)
+    found = look_up(ring, Wish({"*.y": 0}), 0, 20_000)
+    assert (found.whole, found.upto) == ([], lookup.SCANNED_CHANNELS)
+
+
+@pytest.mark.parametrize("conflate", [False, True])
+@pytest.mark.parametrize("names", [["*"], [f"S{number}.x" for number in range(100)]])
+def test_a_piece_of_many_channels_is_as_short_as_one_of_a_single(names: list[str], conflate: bool) -> None:
+    """Each with a long past: the first message after any point is far away, and all of them are too many."""
+    published = [f"S{number % 100}.x" for number in range(30_000)]
+    ring = counted_ring(published)
+    options = frozenset(names if conflate else [])
+    wish = Wish(dict.fromkeys(names, 0), options)
+    cursor = pieces = given = 0
+    while cursor < 30_000:
+        Counted.looks = 0
+        found = look_up(ring, wish, cursor, 30_000)
+        assert Counted.looks < 2 * (lookup.WALKED_MESSAGES + lookup.GATHERED_MESSAGES) + 200
+        assert len(found.whole) + len(found.newest) <= lookup.GATHERED_MESSAGES
+        cursor = found.upto
+        given += len(found.whole) + len(found.newest)
+        pieces += 1
+    assert given == 30_000
+    assert pieces <= 32
+
+
+def test_the_first_piece_of_a_late_resume_is_short_too() -> None:
+    """It begins amid the past of each of its channels."""
+    ring = counted_ring(f"S{number % 100}.x" for number in range(100_000))
+    found = look_up(ring, Wish({f"S{number}.x": 50_000 for number in range(100)}), 50_000, 100_000)
+    assert Counted.looks < 2 * lookup.WALKED_MESSAGES + 200
+    assert [message.seq for message in found.whole[:3]] == [50_001, 50_002, 50_003]
 
 
 @given(

@@ -54,7 +54,7 @@ def test_who_asks_again_gets_again_what_those_names_take_and_the_rest_once(ring:
 def test_what_comes_in_its_time_does_not_come_before_it(ring: Ring) -> None:
     joining = _joining("A.*", "B.x")
     joining.ask_newest(["A.*", "B.x"], HEAD)
-    joining.begin_again("A.*", 4)
+    joining.begin_again({"A.*": 4})
     assert _given(joining, ring) == [2, 3]
 
 
