@@ -31,13 +31,15 @@ class Door:
         gauges: Gauges,
         group: Group,
         refusing: Callable[[], bool],
+        tasks: Callable[[], int],
     ) -> None:
-        """`refusing` says whether new clients are turned away for a drain."""
+        """`refusing` says whether new clients are turned away for a drain, `tasks` how many live here."""
         self.settings = settings
         self.admission = Admission(settings)
         self.open_from: Callable[[str | None], int] = lambda address: 0
         self.descriptors = raise_descriptor_limit(settings.max_connections)
         self._links, self._gauges, self._group, self._refusing = links, gauges, group, refusing
+        self._count_tasks, self._tasks = tasks, 0
 
     def update(self, settings: Settings) -> None:
         """Takes new settings over."""
@@ -62,6 +64,8 @@ class Door:
     def observe(self, now: float) -> None:
         """Once a second: the figures as they are, in monotonic seconds, and what the others have to know."""
         self._group.publish(self._links.open_count)
+        self._tasks = self._count_tasks()  # to count them takes longer the more there are
+        self._group.publish_tasks(self._tasks)
         self.admission.observe(now, self._figures(None))
 
     def left(self, link: Link) -> None:
@@ -82,7 +86,10 @@ class Door:
         connections = self.open_in_all()
         return Figures(
             connections=connections,
-            goroutines=2 * connections + self.settings.worker_pool_size,
+            goroutines=2 * connections
+            + self.settings.worker_pool_size
+            + self._tasks
+            + self._group.tasks_elsewhere(),
             cpu_percent=self._gauges.cpu.percent,
             memory_bytes=self._gauges.memory.bytes,
             descriptors_free=self.descriptors_free(),

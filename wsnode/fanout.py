@@ -239,12 +239,12 @@ class Fanout:
             return
         for index in range(writing.part, len(writing.parts)):
             part = writing.parts[index]
-            try:
-                at = part.links.index(link, writing.link if index == writing.part else 0)
-            except ValueError:
+            at = part.place(link)
+            if at < 0:
                 continue
-            self._writer.write(part, at, at + 1)
-            part.links[at] = NOBODY
+            if (index > writing.part or at >= writing.link) and part.links[at] is link:
+                self._writer.write(part, at, at + 1)
+                part.links[at] = NOBODY
             return
 
     def _may_rest(self) -> bool:
@@ -320,7 +320,7 @@ class Fanout:
         most = min(ROUND_BYTES, self._links.settings.client_buffer_bytes)
         lost = self._losses.upto(job.seq - 1)
         ahead = self._losses.after(lost)
-        behind = self._links.behind
+        behind = self._links.behind.keys()
         taken, flows = take_round(self._line, self._channels, self._ring.epoch, most, ahead, behind)
         self._waiting -= len(taken.messages)
         self._begun = taken.messages[-1].seq

@@ -75,6 +75,7 @@ class RepublishedReader(StreamReader):
 
     async def _stay(self, api: JetStreamApi, flow: Flow) -> str:
         """Takes what comes until something is missing, or something comes between."""
+        self._state.lag = 0  # of what the stream has, all that was not read has come
         flow.go_live()
         checking = asyncio.create_task(self._check(api, flow))
         try:
@@ -96,10 +97,15 @@ class RepublishedReader(StreamReader):
                 return
             self._seen_again(info)
             if info.last_seq > self._ring.position:
+                self._note_lag(info)
                 await asyncio.sleep(_ON_ITS_WAY_SECONDS)
+                self._note_lag(info)
                 if flow.live and info.last_seq > self._ring.position:
                     self._target = info.last_seq
                     flow.end(GAP)
+
+    def _note_lag(self, info: StreamInfo) -> None:
+        self._state.lag = max(0, info.last_seq - self._ring.position)
 
     def _seen_again(self, info: StreamInfo) -> None:
         super()._seen_again(info)

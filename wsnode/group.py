@@ -36,6 +36,10 @@ class Group:
         """Open connections of the others."""
         return 0
 
+    def tasks_elsewhere(self) -> int:
+        """Tasks of the others, as they counted them last."""
+        return 0
+
     def open_from(self, address: str | None) -> int:
         """Open connections of an address with the others, of those made while addresses are limited."""
         return 0
@@ -52,6 +56,9 @@ class Group:
 
     def publish(self, own_open: int) -> None:
         """Tells the others how many connections are open here."""
+
+    def publish_tasks(self, count: int) -> None:
+        """Tells the others how many tasks there are here."""
 
     def publish_address(self, address: str, from_address: int) -> None:
         """Tells the others how many connections of an address are open here."""

@@ -268,7 +268,11 @@ class Intake:
                 self._counters.connections_rejected[reason] += 1
                 self._links.send_away(fd, self._refusal(reason))
                 continue
-            self._newcomers.add(self._links.add(fd, address))
+            try:
+                self._newcomers.add(self._links.add(fd, address))
+            except OSError as error:
+                self._take_a_rest(error)
+                return False
         return True
 
     def _no_place(self, address: str) -> Reason | None:

@@ -22,10 +22,12 @@ class Extra:
 
     Attributes:
         joining: its replay under way; meanwhile it stands in no live set.
-        passed: by channel, what it was passed over because it was behind; empty while it is not.
+        passed: by channel, what it was passed over because it was behind, in the order of the messages;
+            empty while it is not.
         patched_after: it was given every message above this sequence that it listens to, so that a
             patch on one of those means something to it.
-        lost: the highest sequence that the node told others to have lost while this one got no positions.
+        lost: the highest sequence that the node told others to have lost while this one got no positions,
+            or that could not be kept for this one.
         told: the highest sequence that it was told by itself to be lost.
     """
 
@@ -99,7 +101,8 @@ class Link:
     @property
     def withheld(self) -> bool:
         """No position may be told to it: it has not been given all that the others have."""
-        return self.extra is not None and (self.extra.joining is not None or bool(self.extra.passed))
+        extra = self.extra
+        return extra is not None and (extra.joining is not None or bool(extra.passed) or extra.lost > 0)
 
     def with_extra(self) -> Extra:
         """Its extra state, made if it has none."""

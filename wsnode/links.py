@@ -43,9 +43,12 @@ class Links:
         now: the node's clock in whole monotonic seconds, set by the sweep; all links share the number.
         open_count: links that are upgraded and not yet said goodbye to.
         total: links of any state, each with a descriptor.
-        behind: open links for which something waits.
+        behind: open links for which something waits: the node's clock when their sockets last took any.
+        under_way: open links of which a frame or message is under way: the node's clock when it began.
         buffered_bytes: what waits for open clients, together; who was told to go is past the budget
             and gone within WS_CLOSE_TIMEOUT.
+        held: bytes that open links hold besides, as `holdings` found them last.
+        held_bytes: those together.
         on_data: called with a link and what it sent; with nothing more, to go on after `defer`.
         on_leave: called once when a link that was open is no longer served.
         on_emptied: called with a link that has extra state and whose socket took all that waited for it.
@@ -68,7 +71,12 @@ class Links:
         self.closings: deque[tuple[float, Link]] = deque()
         self._loop = loop
         self._counters = counters
-        self.behind: set[Link] = set()
+        self.behind: dict[Link, int] = {}
+        self.under_way: dict[Link, int] = {}
+        self.held: dict[Link, int] = {}
+        self.held_bytes = 0
+        self._given_more: deque[Link] = deque()
+        self._giving = False
         self._resting: list[Link] = []
         self._deferred: dict[Link, None] = {}  # in order
         self._going_on = False
@@ -77,13 +85,21 @@ class Links:
         loop.add_reader(self._epoll.fileno(), self._turn)
 
     def add(self, fd: int, address: str | None) -> Link:
-        """Takes a fresh, non-blocking socket in; its handshake deadline starts."""
+        """Takes a fresh, non-blocking socket in; its handshake deadline starts.
+
+        Raises:
+            OSError: the kernel has no room to watch it; it is closed.
+        """
         link = self._make(fd, address)
         while fd >= len(self._by_fd):
             self._by_fd.extend([None] * 256)
+        try:
+            self._epoll_of(link).register(fd, select.EPOLLIN)
+        except OSError:
+            os.close(fd)
+            raise
         self._by_fd[fd] = link
         self.total += 1
-        self._epoll_of(link).register(fd, select.EPOLLIN)
         self.handshakes.append((time.monotonic() + self.settings.handshake_timeout, link))
         return link
 
@@ -120,11 +136,45 @@ class Links:
             return False
         settings = self.settings
         if link.out and len(data) + len(link.out) > settings.client_buffer_bytes:
-            self._too_slow(link)
+            self.too_slow(link)
             return False
         self._buffer(link, data)
-        self._keep_to_budget()
+        self.keep_to_budget()
         return link.state == OPEN
+
+    def begun(self, link: Link, *, anew: bool) -> None:
+        """Takes note of what is under way from an open link, if any is; `anew`: it begins now."""
+        if link.inb is None and link.fragments is None:
+            self.under_way.pop(link, None)
+        elif anew or link not in self.under_way:
+            self.under_way.pop(link, None)  # to its end: they stand in the order of their clocks
+            self.under_way[link] = self.now
+
+    def go_on_soon(self, link: Link) -> None:
+        """Others get their turn before an open link whose socket took all is given more, by `on_emptied`.
+
+        What comes for it meanwhile waits for that too.
+        """
+        link.out = bytearray()
+        self.behind[link] = self.now
+        self._given_more.append(link)
+        self._schedule_giving()
+
+    def hold(self, link: Link, size: int) -> None:
+        """Takes note of what an open link holds besides its buffer, in bytes."""
+        self.held_bytes += size - self.held.pop(link, 0)
+        if size:
+            self.held[link] = size
+
+    def keep_to_budget(self) -> None:
+        """Cuts those that hold most until the rest may stay."""
+        while self.buffered_bytes + self.held_bytes > self.settings.client_buffer_total_bytes:
+            self.too_slow(max([*self.behind, *self.held], key=self._weight))
+
+    def too_slow(self, link: Link) -> None:
+        """Cuts an open link that does not take what waits for it."""
+        self._counters.slow_clients += 1
+        self.close(link, 1008, "too slow: messages were not read in time", "slow")
 
     def send_away(self, fd: int, answer: bytes) -> None:
         """Closes a fresh socket that is not taken in, with an answer that is not waited for."""
@@ -262,7 +312,9 @@ class Links:
         if link.state == OPEN:
             self.open_count -= 1
             self._counters.connections_closed[why] += 1
-            self.behind.discard(link)
+            self.behind.pop(link, None)
+            self.under_way.pop(link, None)
+            self.hold(link, 0)
             self.buffered_bytes -= len(link.out or b"")
             self.on_leave(link)
         link.state = state
@@ -271,13 +323,8 @@ class Links:
             link.out = bytearray()
         self.closings.append((time.monotonic() + self.settings.close_timeout, link))
 
-    def _keep_to_budget(self) -> None:
-        if self.buffered_bytes > self.settings.client_buffer_total_bytes:
-            self._too_slow(max(self.behind, key=lambda other: len(other.out or b"")))
-
-    def _too_slow(self, link: Link) -> None:
-        self._counters.slow_clients += 1
-        self.close(link, 1008, "too slow: messages were not read in time", "slow")
+    def _weight(self, link: Link) -> int:
+        return len(link.out or b"") + self.held.get(link, 0)
 
     def _write(self, link: Link, data: bytes) -> bool:
         if link.out:
@@ -304,11 +351,38 @@ class Links:
         if not link.out:
             link.out = bytearray(data)
             self._watch(link)
+            if link.state == OPEN:
+                self.behind[link] = self.now
         else:
             link.out += data
         if link.state == OPEN:
-            self.behind.add(link)
             self.buffered_bytes += len(data)
+
+    def _emptied(self, link: Link) -> None:
+        self.behind.pop(link, None)
+        link.out = None
+        if link.extra is not None:
+            self.on_emptied(link)
+
+    def _give_more(self) -> None:
+        """A share of a loop turn for those who are given more."""
+        self._giving = False
+        stop = time.monotonic() + TURN_SECONDS
+        while self._given_more and time.monotonic() < stop:
+            link = self._given_more.popleft()
+            if link.state != OPEN or link.out is None or link.out:
+                continue
+            try:
+                self._emptied(link)
+            except Exception:
+                _log.exception("what waited for a client could not be given")
+                self.close(link, 1011, "internal error", "error")
+        self._schedule_giving()
+
+    def _schedule_giving(self) -> None:
+        if self._given_more and not self._giving:
+            self._giving = True
+            self._loop.call_soon(self._give_more)
 
     def _turn(self) -> None:
         stop = time.monotonic() + TURN_SECONDS
@@ -369,13 +443,11 @@ class Links:
         del out[:taken]
         if link.state == OPEN:
             self.buffered_bytes -= taken
+            self.behind[link] = self.now
         if out:
             return
         self._watch(link)
         if link.state == OPEN:
-            self.behind.discard(link)
-            link.out = None
-            if link.extra is not None:
-                self.on_emptied(link)
+            self._emptied(link)
         elif link.state == DISCARDING or link.form == SSE:
             self._end_sending(link)

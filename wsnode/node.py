@@ -20,6 +20,7 @@ from wsnode.fanout import Fanout
 from wsnode.feed import Feed
 from wsnode.gauges import Gauges
 from wsnode.group import Group
+from wsnode.holdings import Holdings
 from wsnode.intake import Intake
 from wsnode.joining import Joiner
 from wsnode.link import HANDSHAKE, SSE, Link
@@ -82,7 +83,12 @@ class Node:
         self._channels: Channels[Link] = Channels()
         self._links = self._make_links(group.share(settings, 0), pair)
         self._door = Door(
-            settings, self._links, self._gauges, group, refusing=lambda: self.drain_control.refusing
+            settings,
+            self._links,
+            self._gauges,
+            group,
+            refusing=lambda: self.drain_control.refusing,
+            tasks=lambda: len(asyncio.all_tasks(loop)),
         )
         self._admission = self._door.admission
         self._fanout = Fanout(loop, self._links, self._channels, self._ring, self.counters)
@@ -93,6 +99,7 @@ class Node:
         self._sessions = Sessions(*parts, self._joiner, self._ring, self.counters)
         self._sweep = Sweep(self._links, self.counters)
         self._positions = PositionClock(loop, settings.position_interval, self._fanout.position)
+        self._holdings = Holdings(self._links, self._ring)
         self.drain_control = Drain(loop, self._links, self._door.open_in_all)
         self.feed_reader = Feed(
             settings,
@@ -358,3 +365,4 @@ class Node:
         self.feed_reader.pause(self._admission.paused(self._gauges.cpu.percent))
         self._sweep.tick(now)
         self._ring.trim(time.time_ns() // 1_000_000)
+        self._holdings.tick()

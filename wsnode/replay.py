@@ -332,6 +332,22 @@ class Joining:
         if self.newest is not None:
             self.newest.end(gone)
 
+    def let_go_below(self, seq: int) -> int:
+        """Forgets messages below a sequence, which have left the ring, but for what is half written.
+
+        Returns the highest of those that it was to be given in place of others, or 0: nothing else tells
+        that they are lost. What was planned is looked up again, and what lacks then is told.
+        """
+        lost = [passed.message for passed in self.passed.values() if passed.message.seq < seq]
+        if lost or (self.plan and message_of(self.plan[-1]).seq < seq):
+            self._unplan()
+        for message in lost:
+            del self.passed[message.channel]
+        if self.newest is not None:
+            self.newest.found = deque(one for one in self.newest.found if one.seq >= seq)
+        self.found = {name: message for name, message in self.found.items() if message.seq >= seq}
+        return max((message.seq for message in lost), default=0)
+
     def _pass_again(self, channel: str, seq: int) -> None:
         """What was to be passed over of a channel above `seq` is looked up again: it was given less far."""
         del self.passed[channel]

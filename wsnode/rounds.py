@@ -52,6 +52,7 @@ class Part:
     Attributes:
         frames: how many data messages `data` holds.
         control: how many frames of each list in `own` are no data messages.
+        places: where each client stands; made when it is asked for.
     """
 
     links: list[Link]
@@ -59,6 +60,13 @@ class Part:
     frames: int
     own: Sequence[list[bytes]] | None = None
     control: int = 0
+    places: dict[Link, int] | None = None
+
+    def place(self, link: Link) -> int:
+        """Where a client stands, -1 for nowhere."""
+        if self.places is None:
+            self.places = {link: place for place, link in enumerate(self.links)}
+        return self.places.get(link, -1)
 
 
 @dataclass(slots=True)

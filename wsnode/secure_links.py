@@ -80,7 +80,7 @@ class SecureLinks(Links):
         """The handshake of the WebSocket is done too."""
         super().opened(link)
         if link.out:
-            self.behind.add(link)
+            self.behind[link] = self.now
             self.buffered_bytes += len(link.out)
         else:
             link.out = None
@@ -207,7 +207,7 @@ class SecureLinks(Links):
             return link.fd >= 0  # nothing can be said to it
         out = link.out
         if out and link.state == OPEN and len(out) + len(data) > self.settings.client_buffer_bytes:
-            self._too_slow(link)
+            self.too_slow(link)
             return False
         try:
             sealed = self._seal(link.tls, data)
@@ -243,7 +243,7 @@ class SecureLinks(Links):
         was_open = link.state == OPEN
         self._buffer(link, memoryview(sealed)[taken:])
         if was_open:
-            self._keep_to_budget()
+            self.keep_to_budget()
         return link.state == OPEN or not was_open
 
     def _end_sending(self, link: Link) -> None:

@@ -109,6 +109,7 @@ class Sessions:
         link.inb = None
         limit = self._links.settings.max_message_bytes
         inflater = inflate if link.form == DEFLATE else None
+        before = link.fragments
         said: list[bytes] = []
         pinged: bytes | None = None
         stop = time.monotonic() + SHARE_SECONDS
@@ -140,6 +141,9 @@ class Sessions:
         if start < len(source):
             kept = source if start == 0 else source[start:]
             link.inb = kept if isinstance(kept, bytearray) else bytearray(kept)
+        if link.state == OPEN and not self._links.is_deferred(link):
+            anew = start > 0 and (before is None or link.fragments is not before)
+            self._links.begun(link, anew=anew)
         self._answer(link, said, pinged, broken)
         under_way = link.fragments.count if link.fragments is not None else 0
         if link.state == OPEN and max(count, under_way) > self._links.settings.client_rate_burst:
@@ -217,7 +221,7 @@ class Sessions:
             # the acknowledgement must not claim that message for itself.
             self._fanout.hasten(link)
         # What it was passed over comes before anything that a new name may bring.
-        if message.resume is not None or message.last or (link.extra is not None and link.extra.passed):
+        if message.resume is not None or message.last or link.withheld:
             self._joiner.hold(link)
         resume = message.resume if self._resumable(message.resume) else None
         if link.state != OPEN:  # hastening found it gone, or too slow: a subscription would outlive it
@@ -267,12 +271,14 @@ class Sessions:
 
         An acknowledgement of them would cover it.
         """
-        told = link.extra.told if link.extra is not None else 0
-        if self._fanout.lost_ever <= told:
+        told, own = (link.extra.told, link.extra.lost) if link.extra is not None else (0, 0)
+        if max(self._fanout.lost_ever, own) <= told:
             return 0
-        lost = self._fanout.untold_of(overlapping(link.channels, names))
-        if lost:
-            link.with_extra().told = lost
+        had = overlapping(link.channels, names)
+        lost = max(self._fanout.untold_of(had), own) if had else 0
+        if lost <= told:
+            return 0
+        link.with_extra().told = lost
         return lost
 
     def _resume(self, link: Link, resume: Resume, names: tuple[str, ...]) -> dict[str, Any]:

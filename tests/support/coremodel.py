@@ -23,6 +23,7 @@ from wsnode.config import Settings
 from wsnode.conflation import Flusher
 from wsnode.counters import Counters
 from wsnode.fanout import Fanout
+from wsnode.holdings import Holdings
 from wsnode.joining import Joiner
 from wsnode.link import DEFLATE, PLAIN, Link
 from wsnode.links import Links
@@ -53,6 +54,7 @@ class World:
             client_rate_burst=100_000,
             client_rate_per_second=100_000,
             position_interval=position_interval,
+            ping_interval=1,
         )
         self.counters = Counters()
         self.ring = Ring(window)
@@ -63,6 +65,7 @@ class World:
         self.flusher = Flusher(self.links, self.ring, self.counters, self.fanout)
         self.joiner = Joiner(self.loop, *parts, self.ring, self.counters)
         self.sessions = Sessions(*parts, self.joiner, self.ring, self.counters)
+        self.holdings = Holdings(self.links, self.ring)
         self.links.on_data = self.sessions.read
         self.links.on_leave = self.channels.leave
         self.links.on_emptied = self._emptied

@@ -25,6 +25,7 @@ from wsnode.fanout import Fanout
 from wsnode.feed_sorting import Sorter
 from wsnode.feed_state import FeedState
 from wsnode.feed_stream import StreamReader, epoch_of
+from wsnode.holdings import Holdings
 from wsnode.jetstream import StreamInfo
 from wsnode.joining import Joiner
 from wsnode.link import Link
@@ -120,6 +121,7 @@ class SimCore:
         self.flusher = Flusher(self.links, self.ring, self.counters, self.fanout)
         self.joiner = Joiner(loop.as_loop(), *parts, self.ring, self.counters)
         self.sessions = Sessions(*parts, self.joiner, self.ring, self.counters)
+        self.holdings = Holdings(self.links, self.ring)
         self.links.on_data = self.sessions.read
         self.links.on_leave = self.channels.leave
         self.links.on_emptied = self._emptied
@@ -170,6 +172,13 @@ class SimCore:
         self.links.opened(link)
         self.links.send(link, self.sessions.greet(link, query, last_event_id))
         return theirs
+
+    def tick(self) -> None:
+        """What is done once a second, but for signs of life."""
+        clock = self.loop.clock
+        self.links.now = int(clock.now)
+        self.ring.trim(clock.time_ns() // 1_000_000)
+        self.holdings.tick()
 
     def tell_position(self) -> None:
         """A position is due, with the next data or alone."""

@@ -49,7 +49,7 @@ class VirtualLoop:
     """Turns only when told to."""
 
     def __init__(self, clock: VirtualClock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._ready: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, _Timer]] = []
         self._count = itertools.count()
@@ -64,14 +64,14 @@ class VirtualLoop:
 
     def call_later(self, delay: float, call: Callable[..., None], *args: Any) -> _Timer:
         timer = _Timer(lambda: call(*args))
-        heapq.heappush(self._timers, (self._clock.now + delay, next(self._count), timer))
+        heapq.heappush(self._timers, (self.clock.now + delay, next(self._count), timer))
         return timer
 
     def call_at(self, when: float, call: Callable[..., None], *args: Any) -> _Timer:
-        return self.call_later(when - self._clock.now, call, *args)
+        return self.call_later(when - self.clock.now, call, *args)
 
     def time(self) -> float:
-        return self._clock.now
+        return self.clock.now
 
     def add_reader(self, fd: int, call: Callable[[], None]) -> None:
         self._readers[fd] = call
@@ -83,7 +83,7 @@ class VirtualLoop:
         """One turn: what sockets have to say, timers that are due, and what was ready before."""
         for call in list(self._readers.values()):
             call()
-        while self._timers and self._timers[0][0] <= self._clock.now:
+        while self._timers and self._timers[0][0] <= self.clock.now:
             timer = heapq.heappop(self._timers)[2]
             if not timer.cancelled:
                 self._ready.append(timer.call)
@@ -96,7 +96,7 @@ class VirtualLoop:
 
     def skip(self, most_seconds: float) -> None:
         """Lets time pass up to the next timer, but not more than this."""
-        until = self._clock.now + most_seconds
+        until = self.clock.now + most_seconds
         if self._timers:
-            until = min(until, max(self._timers[0][0], self._clock.now))
-        self._clock.now = until + 1e-6
+            until = min(until, max(self._timers[0][0], self.clock.now))
+        self.clock.now = until + 1e-6

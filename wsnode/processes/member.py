@@ -44,6 +44,9 @@ class Member(Group):
     def open_elsewhere(self) -> int:
         return self._table.open_but(self._row)
 
+    def tasks_elsewhere(self) -> int:
+        return self._table.tasks_but(self._row)
+
     def open_from(self, address: str | None) -> int:
         if address is None:
             return 0
@@ -72,6 +75,9 @@ class Member(Group):
     def publish(self, own_open: int) -> None:
         self._give_back()
         self._table.set_open(self._row, own_open)
+
+    def publish_tasks(self, count: int) -> None:
+        self._table.set_tasks(self._row, count)
 
     def publish_address(self, address: str, from_address: int) -> None:
         self._count(self._table.address_key(address), from_address)

@@ -175,6 +175,9 @@ class Supervisor:
         self.children[place] = child
         del self._starting[place]
         await child.connect()
+        if self._none_left is not None:  # what was said to all could not reach it
+            child.line.say(End())
+            return
         others_serve = any(other.accepting for other in self.children.values())
         settings = self.settings.model_copy(update={"addr": self._address})
         child.line.say(Begin(settings, self.settings_hash, others_serve, self.pair))

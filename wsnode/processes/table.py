@@ -19,7 +19,7 @@ _HEAD = 8
 """Words before the rows: the number of processes, the size of the address tables, and their key."""
 _ROW = 8
 """Words a process, a cache line: two that write do not get into each other's way."""
-_PID, _OPEN, _BEAT, _ADDRESSES = range(4)
+_PID, _OPEN, _BEAT, _ADDRESSES, _TASKS = range(5)
 _LEAST_ADDRESSES = 1024
 
 
@@ -88,13 +88,19 @@ class Table:
 
     def open_but(self, row: int) -> int:
         """Open connections of all processes but this one."""
-        words = self._words
-        of_all = sum(words[_HEAD + _OPEN : _HEAD + self.rows * _ROW : _ROW])
-        return of_all - words[_HEAD + row * _ROW + _OPEN]
+        return self._sum_but(row, _OPEN)
 
     def open_of(self, row: int) -> int:
         """Open connections of one process."""
         return self._words[self._at(row) + _OPEN]
+
+    def set_tasks(self, row: int, count: int) -> None:
+        """Tasks of a process."""
+        self._words[self._at(row) + _TASKS] = count
+
+    def tasks_but(self, row: int) -> int:
+        """Tasks of all processes but this one."""
+        return self._sum_but(row, _TASKS)
 
     def beat(self, row: int) -> None:
         """A worker's loop turns."""
@@ -136,6 +142,10 @@ class Table:
         self._words[self._at(row) + _ADDRESSES] = 0
         for key, count in counts.items():
             self.set_address(row, key, count)
+
+    def _sum_but(self, row: int, field: int) -> int:
+        words = self._words
+        return sum(words[_HEAD + field : _HEAD + self.rows * _ROW : _ROW]) - words[self._at(row) + field]
 
     def _room(self, row: int) -> bool:
         """Takes an empty place in a worker's table. Beyond three quarters it would be long to search."""

@@ -225,10 +225,9 @@ class WholeNode:
         return [child.report for child in self._supervisor.children.values() if child.report is not None]
 
     def _figures(self) -> Figures:
-        connections = self.connections
         return Figures(
-            connections=connections,
-            goroutines=2 * connections + self.settings.worker_pool_size,
+            connections=self.connections,
+            goroutines=self.goroutines,
             cpu_percent=self.cpu_percent,
             memory_bytes=self.memory_bytes,
             loop_lag_seconds=self.loop_lag_seconds,
@@ -238,6 +237,7 @@ class WholeNode:
         self._timer = self._loop.call_later(_SAMPLE_SECONDS, self._sample)
         now = time.monotonic()
         self._gauges.sample(now)
+        self._supervisor.table.set_tasks(0, len(asyncio.all_tasks(self._loop)))
         if self.process_restarts != self._restarts_seen:
             self._restarts_seen = self.process_restarts
             self._memory_growth.reset()

@@ -106,6 +106,8 @@ class Life:
             self._rest()
             world.restart(f"epoch-{self.epochs}")
             self._rest()
+        elif what < 0.57:
+            world.holdings.tick()
         elif what < 0.6:
             self._wait(rng.choice([0.02, 0.5, 1.0, self.interval]))
         else:

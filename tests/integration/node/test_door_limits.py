@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from typing import Any
 
 import pytest
@@ -76,8 +77,10 @@ async def test_memory_refuses_at_the_real_figure(nats_server: NatsServer) -> Non
 async def test_units_of_concurrent_work_are_bounded(nats_server: NatsServer) -> None:
     """Settings that fit together never reach it; one change at a time can."""
     async with running_node(node_settings(nats_server.url)) as node:
+        node._door._count_tasks = lambda: 7
+        node._door.observe(time.monotonic())
         guests = [await WsClient.open(node.port) for _ in range(3)]
-        most = 2 * 4 + node.settings.worker_pool_size
+        most = 2 * 4 + node.settings.worker_pool_size + 7
         tight = node.settings.model_copy(update={"max_goroutines": most})
         node.apply(SettingsChange(tight, "", None))
         guests.append(await WsClient.open(node.port))
@@ -87,6 +90,21 @@ async def test_units_of_concurrent_work_are_bounded(nats_server: NatsServer) -> 
         assert await _knock(node) is None
         for guest in guests:
             await guest.close()
+
+
+async def test_tasks_that_leak_are_units_of_concurrent_work(nats_server: NatsServer) -> None:
+    async with running_node(node_settings(nats_server.url, max_connections=100)) as node:
+        least = 2 * 100 + node.settings.worker_pool_size + 20
+        node.apply(_changed(node, max_goroutines=least))
+        assert await _knock(node) is None
+        leaking = [asyncio.create_task(asyncio.Event().wait()) for _ in range(220)]
+        await until(lambda: not node.healthy)
+        assert await _knock(node) == "goroutines"
+        for task in leaking:
+            task.cancel()
+        await asyncio.gather(*leaking, return_exceptions=True)
+        await until(lambda: node.healthy)
+        assert await _knock(node) is None
 
 
 async def test_the_last_descriptors_are_not_given_to_clients(nats_server: NatsServer) -> None:

@@ -41,6 +41,47 @@ async def test_the_node_makes_such_a_stream_and_needs_no_consumer(nats_server: N
         await client.close()
 
 
+async def test_who_reads_all_says_so_wherever_it_joined_the_flow(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It joins amid messages; nothing that the consumer said of those that waited then may stay."""
+    monkeypatch.setattr("wsnode.joining._PATIENCE_SECONDS", 0.3)
+    await nats_server.create_stream(**REPUBLISHED.stream)
+    await nats_server.publish(*(("A.b", b"1") for _ in range(200)))
+    settings = REPUBLISHED.settings(nats_server.url, max_nats_rate=300)
+    async with running_node(settings, ready=False) as node:
+        reader: Any = node.feed_reader._reader
+        await until(lambda: 0 < node.feed.position < 200)
+        await nats_server.publish(*(("A.b", b"2") for _ in range(100)))
+        await until(lambda: reader._flow.live)
+        assert (node.feed.position < 300, node.feed.lag) == (True, 0)
+        await until(lambda: node.feed.position == 300)
+        client = await WsClient.open(node.port)
+        resume = {"epoch": node.feed.epoch, "seq": 900}
+        await client.send({"type": "subscribe", "data": {"channels": ["A.b"], "resume": resume}})
+        told = [await client.message() for _ in range(3)][2]
+        assert (told["type"], told["channels"]) == ("subscription_ack", {"A.b": {"recovered": False}})
+        await client.close()
+
+
+async def test_what_does_not_come_shows_as_lag_until_it_is_asked_for(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wsnode.feed_republished.CHECK_SECONDS", 0.1)
+    receive = Flow._received
+    losing = False
+    monkeypatch.setattr(Flow, "_received", lambda *message: losing or receive(*message))
+    async with running_node(REPUBLISHED.settings(nats_server.url)) as node:
+        await lives_on_the_flow(node)
+        await nats_server.publish(("A.b", b"1"))
+        await until(lambda: node.feed.position == 1)
+        losing = True
+        await nats_server.publish(*(("A.b", b"2") for _ in range(3)))
+        await until(lambda: node.feed.lag == 3)
+        losing = False
+        await until(lambda: node.feed.position == 4 and not node.feed.lag)
+
+
 async def test_what_is_said_of_a_message_is_the_same_as_of_one_read_from_the_stream(
     nats_server: NatsServer,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 
@@ -11,6 +12,7 @@ import pytest
 from tests.support.nats import NatsServer
 from tests.support.node import node_settings, running_node, until
 from tests.support.wsclient import WsClient, request
+from wsnode.link import HANDSHAKE
 
 
 @pytest.mark.parametrize(
@@ -158,6 +160,25 @@ async def test_without_descriptors_the_door_rests_and_opens_again(nats_server: N
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         await (await late).close()
         await client.close()
+
+
+async def test_who_cannot_be_watched_is_closed_and_the_door_rests(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full:
+        def register(self, fd: int, events: int) -> None:
+            raise OSError(errno.ENOSPC, "as when all watches of a user are taken (epoll(7))")
+
+    async with running_node(node_settings(nats_server.url)) as node:
+        with monkeypatch.context() as full:
+            full.setattr(node._links, "_epoll_of", lambda link: Full())
+            turned_away = await WsClient.connect(node.port, request(node.port))
+            await turned_away.ended()
+        assert node.counters.accept_failures >= 1
+        assert (node._links.total, node._links.with_state(HANDSHAKE)) == (0, [])
+        client = await WsClient.open(node.port)
+        await client.close()
+        await turned_away.close()
 
 
 async def test_half_open_connections_do_not_take_the_last_descriptors(

@@ -1,5 +1,7 @@
 """Hopping clients: each message once and in order, or told, while nodes and the broker are killed.
 
+The seed also says how nodes read the stream: by consumers, or as it republishes its messages.
+
 HOPPING_SEED repeats one run, HOPPING_SECONDS makes each longer, HOPPING_RUNS makes more of them.
 """
 
@@ -16,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.feeds import CONSUMER, REPUBLISHED
 from tests.support.hopaudit import Audit
 from tests.support.hopping import Arena, ClientHopper, EventSourceHopper, Hopper, ProcessArena
 from tests.support.nats import NatsServer
@@ -59,10 +62,12 @@ class Run:
         self.over = asyncio.Event()
         self.one_at_a_time = asyncio.Lock()
         self.hoppers: list[Hopper] = []
+        self.way = CONSUMER
         if world == PROCESSES:
             self.arena: Arena = ProcessArena(server, rng, nodes=2, directory=directory)
             return
-        limits: dict[str, Any] = {"js_stream_max_age": 600, "position_interval": 1}
+        self.way = rng.choice([CONSUMER, REPUBLISHED])
+        limits: dict[str, Any] = {"js_stream_max_age": 600, "position_interval": 1} | self.way.node
         if self.harsh:
             limits |= {"js_stream_max_msgs": rng.choice([60, 150, 400])}
             limits |= {"worker_queue_size": rng.choice([10, 60, 1000]), "worker_pool_size": 16}
@@ -146,7 +151,7 @@ class Run:
         while not self.over.is_set():
             await self._idle(0.5, 2)
             async with self.one_at_a_time:
-                await self.arena.remake_stream(max_age=600.0)
+                await self.arena.remake_stream(max_age=600.0, **self.way.stream)
 
     async def _positions(self) -> None:
         while not self.over.is_set():
@@ -202,7 +207,8 @@ class Run:
         )
         arena = self.arena
         print(
-            f"HOPPING_SEED={self.seed} {self.world}: {hops} hops, {arena.kills} nodes and {arena.outages} "
+            f"HOPPING_SEED={self.seed} {self.world} by {self.way.name}: {hops} hops, {arena.kills} nodes and "
+            f"{arena.outages} "
             f"brokers killed, {arena.remakes} streams, {len(arena.contents)} published, {received} received, "
             f"{told} told {dict(why)}, {skipped} skipped"
         )

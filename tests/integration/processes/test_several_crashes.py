@@ -18,6 +18,7 @@ from tests.support.nats import NatsServer
 from tests.support.node import node_settings
 from tests.support.several import Several, is_gone, kill, several, state_of, until
 from wsnode.client import Client, Connected, Missed
+from wsnode.processes.child import Child
 from wsnode.processes.supervisor import Supervisor
 
 CLIENTS = 12
@@ -191,3 +192,27 @@ async def test_a_node_none_of_whose_processes_can_start_gives_up(
     finally:
         await supervisor.stop()
         supervisor.close()
+
+
+async def test_who_is_told_to_end_before_it_can_hear_ends_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    connect, connecting, told = Child.connect, asyncio.Event(), asyncio.Event()
+
+    async def late(child: Child) -> None:
+        connecting.set()
+        await told.wait()
+        await connect(child)
+
+    monkeypatch.setattr(Child, "connect", late)
+    monkeypatch.setattr("wsnode.processes.supervisor._END_SECONDS", 15.0)
+    supervisor = Supervisor(node_settings("nats://127.0.0.1:1"), "", 1)
+    supervisor.reserve_port()
+    supervisor.start()
+    await connecting.wait()
+    ending = asyncio.create_task(supervisor.stop())
+    await asyncio.sleep(0)
+    told.set()
+    await ending
+    supervisor.close()
+    assert not [record for record in caplog.records if "killed" in record.message]

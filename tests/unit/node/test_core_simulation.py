@@ -58,6 +58,9 @@ class Life:
             client_rate_burst=100_000,
             client_rate_per_second=100_000,
             client_buffer_bytes=rng.choice([6000, 131_072]),
+            client_buffer_total_bytes=rng.choice([131_072, 10**7]),
+            ping_interval=rng.choice([1, 1, 3]),
+            ping_timeout=rng.choice([10, 60]),
             position_interval=5,
             node_name=f"node-{rng.randrange(99)}",
         )
@@ -94,11 +97,11 @@ class Life:
         """Everyone reads, and what is left is told."""
         for client in self.clients:
             client.reading = True
-        end = self.loop._clock.now + 40
+        end = self.loop.clock.now + 40
         tell = 0.0
-        while self.loop._clock.now < end:
-            if self.loop._clock.now >= tell:
-                tell = self.loop._clock.now + 4
+        while self.loop.clock.now < end:
+            if self.loop.clock.now >= tell:
+                tell = self.loop.clock.now + 4
                 for core in self.cores:
                     if core.stream is not self.stream:
                         core.adopt(self.stream)
@@ -140,7 +143,7 @@ class Life:
         elif what < 0.6:
             self.loop.skip(rng.choice([0.1, 1.0, 3.0]))
             for core in self.cores:
-                core.ring.trim(self.loop._clock.time_ns() // 1_000_000)
+                core.tick()
         else:
             self._act(rng.choice(self.clients))
 
@@ -149,7 +152,7 @@ class Life:
         before = stream.last
         for _ in range(rng.choice([1, 1, 2, 4, 15])):
             sendable = self.calm or rng.random() > 0.04
-            now_ms = self.loop._clock.time_ns() // 1_000_000
+            now_ms = self.loop.clock.time_ns() // 1_000_000
             stream.publish(rng.choice(CHANNELS), self._content(), now_ms, sendable=sendable)
         if not self.calm and rng.random() < 0.1:
             for seq in range(before + 1, stream.last):  # the last one stays, or nothing shows the hole

@@ -75,14 +75,14 @@ def test_a_step_of_a_replay_ends_when_its_time_is_up() -> None:
         core = SimCore(loop, Settings(), Window(1e6, 10**6, 10**9))
         core.adopt(Stream("created"))
         for _ in range(100):
-            core.stream.publish("A.x", 1, loop._clock.time_ns() // 10**6)
+            core.stream.publish("A.x", 1, loop.clock.time_ns() // 10**6)
         core.read(100)
         loop.turn()
         theirs = core.connect(PLAIN)
         ask = {"channels": ["A.x"], "resume": {"epoch": core.ring.epoch, "seq": 0}}
         theirs.send(text_frame({"type": "subscribe", "data": ask}))
         loop.turn()
-        loop._clock._tick_seconds = 0.001  # from now on each look at the clock takes 0.5 ms
+        loop.clock._tick_seconds = 0.001  # from now on each look at the clock takes 0.5 ms
         try:
             heard, replayed = [], 0
             while replayed < 100:
@@ -112,7 +112,7 @@ def test_what_one_client_asks_in_one_read_is_spread_over_turns(what: str) -> Non
     with virtual_time(random.Random(1), 0.0) as loop:
         core = SimCore(loop, Settings(), Window(1e6, 10**6, 10**9))
         core.adopt(Stream("created"))
-        core.stream.publish("A.x", 1, loop._clock.time_ns() // 10**6)
+        core.stream.publish("A.x", 1, loop.clock.time_ns() // 10**6)
         core.read(1)
         loop.turn()
         greedy, other = core.connect(PLAIN), core.connect(PLAIN)
@@ -125,7 +125,7 @@ def test_what_one_client_asks_in_one_read_is_spread_over_turns(what: str) -> Non
         heard: list[str] = []
         handled: list[int] = []
         before = 0
-        loop._clock._tick_seconds = 0.001  # from now on each look at the clock takes 0.5 ms
+        loop.clock._tick_seconds = 0.001  # from now on each look at the clock takes 0.5 ms
         try:
             while heard.count("pong") < 10:
                 other.send(heartbeat)

@@ -50,6 +50,10 @@ def test_each_sees_the_others_and_not_itself(table: Table) -> None:
         one.publish(own)
     assert [one.open_elsewhere() for one in members] == [13, 12, 11]
     assert table.open_but(0) == 18
+    table.set_tasks(0, 40)
+    for own, one in enumerate(members, 5):
+        one.publish_tasks(10 * own)
+    assert [one.tasks_elsewhere() for one in members] == [170, 160, 150]
     assert [table.open_of(row) for row in range(4)] == [0, 5, 6, 7]
     assert table.pids() == [PARENT, os.getpid(), os.getpid(), os.getpid()]
     assert (members[0].root, members[0].pids()[0]) == (PARENT, PARENT)
@@ -58,6 +62,7 @@ def test_each_sees_the_others_and_not_itself(table: Table) -> None:
     assert [table.beats(row) for row in (1, 2, 3)] == [0, 2, 0]
     table.clear(2)
     assert (table.open_but(0), table.beats(2), len(table.pids())) == (12, 0, 3)
+    assert members[0].tasks_elsewhere() == 110
 
 
 def test_another_process_reads_what_is_written(table: Table) -> None:
