@@ -6,6 +6,7 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Generator, Iterator
 
+import hypothesis
 import pytest
 
 from tests.support.cluster import Client, SessionCluster, diagnostics, in_ci, new_namespace, reason_to_skip
@@ -15,6 +16,10 @@ BOUND_SHARE = 0.9
 """Of a test's time limit: a coroutine has to end before it."""
 DELETE_SECONDS = 300
 """The namespace controller looks again after half of the pods' longest grace period only."""
+
+# How long an example takes says what else the machine has to do.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:

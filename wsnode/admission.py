@@ -21,9 +21,11 @@ Reason = Literal[
     "address",
     "draining",
     "loop_lag",
+    "handshakes",
     "origin",
 ]
-# Every reason with which a client may be refused; `origin` is the server's to find in the request.
+# Every reason with which a client may be refused; `origin` is the server's to find in the request, and
+# `handshakes` (of others, which take all places for those that are not open) its door's.
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 HYSTERESIS_POINTS = 5.0
@@ -35,7 +37,12 @@ _GOROUTINES_PER_CONNECTION = 2
 
 # Seconds to wait, from and to: a full or draining node sends clients to others soon, an
 # overloaded one needs its window of 5 s and the clients' return spread out.
-_RETRY_AFTER_SECONDS = {"draining": (1, 5), "connections": (2, 15), "address": (10, 30)}
+_RETRY_AFTER_SECONDS = {
+    "draining": (1, 5),
+    "connections": (2, 15),
+    "handshakes": (2, 15),
+    "address": (10, 30),
+}
 _RETRY_AFTER_DEFAULT = (5, 30)
 
 
@@ -138,6 +145,11 @@ class Admission:
     def cpu_short(self) -> bool:
         """CPU is above the threshold at which new clients are refused."""
         return self._cpu.entered
+
+    @property
+    def pausing(self) -> bool:
+        """CPU is above the threshold at which the feed pauses, as `paused` said last."""
+        return self._pause.entered
 
     def paused(self, cpu_percent: float) -> bool:
         """Whether reading from the stream is to pause at this CPU figure (seed, section 8)."""

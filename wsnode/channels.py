@@ -12,7 +12,7 @@ A subscriber is any object; the directory knows nothing of sockets.
 from __future__ import annotations
 
 import sys
-from collections.abc import Container, Iterable, Set
+from collections.abc import Collection, Container, Iterable, Set
 from typing import Generic, Protocol, TypeVar
 
 # Options of a subscription: the newest message when there is room again, patches in place of data.
@@ -54,19 +54,74 @@ def takers(names: Container[str], channel: str) -> list[str]:
     return [name for name in possible if name in names]
 
 
-def overlap(one: str, other: str) -> bool:
-    """Whether there can be a channel that both names take."""
-    if not is_pattern(one):
-        return matches(other, one)
-    if not is_pattern(other):
-        return matches(one, other)
-    # Of two patterns only those that name different symbols, or different events, have none in common.
-    return one == other or EVERYTHING in (one, other) or one.startswith("*.") is not other.startswith("*.")
+def patterns_of(channel: str) -> tuple[str, ...]:
+    """The patterns that take a channel, but for `*`, which takes all."""
+    symbol, _, event = channel.partition(".")
+    return (f"{symbol}.*", f"*.{event}") if event else ()
+
+
+def overlapping(names: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Those of the names for which there can be a channel that one of the others takes too."""
+    taken = set(others)
+    patterns = {name for name in taken if is_pattern(name)}
+    reached = patterns.union(*map(patterns_of, taken - patterns))
+    by_event = any(name.startswith("*.") for name in patterns)
+    by_symbol = any(name.endswith(".*") for name in patterns)
+
+    def meets(name: str) -> bool:
+        if not is_pattern(name):
+            return bool(takers(taken, name))
+        if EVERYTHING in patterns or name == EVERYTHING:
+            return bool(taken)
+        # Two patterns have none in common only where they name different symbols, or different events.
+        return name in reached or (by_symbol if name.startswith("*.") else by_event)
+
+    return [name for name in names if meets(name)]
 
 
 def is_pattern(name: str) -> bool:
     """Whether a checked name stands for several channels."""
     return "*" in name
+
+
+class PatternIndex:
+    """Which channels of a set each pattern takes, so that nobody has to look at all of them."""
+
+    def __init__(self) -> None:
+        # One channel stands by itself: a dictionary for each of many would take more than they do.
+        self._taken: dict[str, str | dict[str, None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._taken)
+
+    def add(self, channel: str) -> None:
+        """A channel that is not there yet."""
+        for pattern in patterns_of(channel):
+            there = self._taken.get(pattern)
+            if there is None:
+                self._taken[pattern] = channel
+            elif isinstance(there, str):
+                self._taken[pattern] = {there: None, channel: None}
+            else:
+                there[channel] = None
+
+    def discard(self, channel: str) -> None:
+        """A channel that is there."""
+        for pattern in patterns_of(channel):
+            there = self._taken[pattern]
+            if isinstance(there, dict) and len(there) > 1:
+                del there[channel]
+            else:
+                del self._taken[pattern]
+
+    def clear(self) -> None:
+        """None is left."""
+        self._taken.clear()
+
+    def of(self, pattern: str) -> Collection[str]:
+        """The channels that a pattern takes; not for `*`."""
+        there = self._taken.get(pattern, ())
+        return (there,) if isinstance(there, str) else there
 
 
 class Table(Generic[S]):
@@ -97,26 +152,28 @@ class Table(Generic[S]):
             del self._names[name]
             self._patterns -= is_pattern(name)
 
-    def subscribers(self, channel: str) -> Set[S]:
-        """Those who get a message of this channel, each once."""
+    def subscribers(self, channel: str) -> list[Set[S]]:
+        """Those who get a message of this channel, by the names that take it; some may have several."""
         names = self._names
         exact = names.get(channel)
         if not self._patterns:
-            return exact or frozenset()
+            return [exact] if exact else []
         symbol, _, event = channel.partition(".")
         looked = (exact, names.get(f"{symbol}.*"), names.get(f"*.{event}"), names.get(EVERYTHING))
         if not event:
             looked = (exact, None, None, looked[3])
-        found = [subscribers for subscribers in looked if subscribers]
-        if len(found) < 2:
-            return found[0] if found else frozenset()
-        return found[0].union(*found[1:])
+        return [subscribers for subscribers in looked if subscribers]
 
 
 class Channels(Generic[S]):
-    """The directory of subscriptions."""
+    """The directory of subscriptions.
+
+    Attributes:
+        compared: subscribers that were looked at one by one so far, to name each once.
+    """
 
     def __init__(self) -> None:
+        self.compared = 0
         self._tables: dict[int, Table[S]] = {}
         self._mixed = 0
 
@@ -172,16 +229,30 @@ class Channels(Generic[S]):
         """Who gets a message of this channel: form, options and subscribers, each of them once.
 
         Where a subscriber's names overlap, one that does not conflate counts: nothing is passed over
-        that it asked for. Do not keep the sets: they change with the next subscribe.
+        that it asked for. Of several sets that overlap the largest is given as it stands, the same for every
+        channel: those who listen to `*` are not gone through for each. Do not keep the sets: they change with
+        the next subscribe.
         """
         found: list[tuple[int, int, Set[S]]] = []
         for key, table in self._tables.items():
-            subscribers = table.subscribers(channel)
-            if subscribers:
-                found.append((key & _FORM, key & ~_FORM, subscribers))
+            parts = table.subscribers(channel)
+            if len(parts) > 1:
+                parts = self._disjoint(parts)
+            found += [(key & _FORM, key & ~_FORM, subscribers) for subscribers in parts]
         if self._mixed and len(found) > 1:
-            return _each_once(found)
+            return self._each_once(found)
         return found
+
+    def _disjoint(self, parts: list[Set[S]]) -> list[Set[S]]:
+        parts.sort(key=len, reverse=True)
+        disjoint = parts[:1]
+        for part in parts[1:]:
+            for larger in disjoint:
+                self.compared += len(part)
+                part = part - larger
+            if part:
+                disjoint.append(part)
+        return disjoint
 
     def _add(self, who: S, name: str) -> None:
         key = who.form | (who.options.get(name, 0) if who.options else 0)
@@ -204,15 +275,15 @@ class Channels(Generic[S]):
         if options and (len(options) < len(who.channels) or len(set(options.values())) > 1):
             self._mixed += by
 
-
-def _each_once(found: list[tuple[int, int, Set[S]]]) -> list[tuple[int, int, Set[S]]]:
-    found.sort(key=lambda entry: (entry[1] & CONFLATE, entry[1]))
-    rest: list[tuple[int, int, Set[S]]] = []
-    seen: Set[S] = frozenset()
-    for form, options, subscribers in found:
-        if not seen.isdisjoint(subscribers):
-            subscribers = subscribers - seen
-        if subscribers:
-            rest.append((form, options, subscribers))
-            seen = seen | subscribers
-    return rest
+    def _each_once(self, found: list[tuple[int, int, Set[S]]]) -> list[tuple[int, int, Set[S]]]:
+        found.sort(key=lambda entry: (entry[1] & CONFLATE, entry[1]))
+        rest: list[tuple[int, int, Set[S]]] = []
+        seen: Set[S] = frozenset()
+        for form, options, subscribers in found:
+            self.compared += len(seen) + len(subscribers)
+            if not seen.isdisjoint(subscribers):
+                subscribers = subscribers - seen
+            if subscribers:
+                rest.append((form, options, subscribers))
+                seen = seen | subscribers
+        return rest

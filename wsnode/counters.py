@@ -24,10 +24,10 @@ class Counters:
     Attributes:
         connections_opened: upgraded to WebSocket.
         connections_closed: by reason: client, gone, slow, timeout, protocol, error, drain, shed,
-            shutdown.
+            shutdown; of several processes also crash: the process that held them ended.
         connections_rejected: by reason of admission (`admission.REASONS`).
-        handshakes_failed: by reason: not a WebSocket request, too late, too large; where TLS
-            is spoken also plain HTTP, and what is no TLS.
+        handshakes_failed: by reason: not a WebSocket request, too late, too large, crowded out by others;
+            where TLS is spoken also plain HTTP, and what is no TLS.
         messages_in, bytes_in: messages read from the stream, and bytes of their payloads.
         messages_out: frames with data given to clients' sockets or buffers.
         bytes_out: bytes of all that is broadcast: those frames, positions, news of the feed.

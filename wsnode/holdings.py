@@ -88,5 +88,5 @@ def _size_of(extra: Extra) -> int:
     passed, joining = len(extra.passed), extra.joining
     if joining is None:
         return PASSED_BYTES * passed
-    planned = len(joining.plan) + len(joining.newest)
+    planned = len(joining.plan) + (len(joining.newest.found) if joining.newest is not None else 0)
     return PASSED_BYTES * (passed + len(joining.passed)) + PLANNED_BYTES * planned

@@ -3,6 +3,11 @@
 At most 16 sockets are accepted a loop turn, so that a storm of newcomers does not hold up those who
 are in: a message passes several turns from the broker to its last client. Where no descriptor is left,
 accepting rests for a moment: a listener that stays readable would spin otherwise.
+
+Who is refused is told so, and when to come back, also under TLS: that costs a TLS handshake, 0.3 to 1 ms of
+CPU, which is sliced (see `secure_links`). A page's script can't read it, but other clients and balancers
+can, and `/health` is asked on this port too. Only above WS_CPU_PAUSE_THRESHOLD it would be paid by those who
+are in, whose feed pauses: there a TLS newcomer is closed at once, and sees its handshake fail.
 """
 
 from __future__ import annotations
@@ -17,12 +22,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from wsnode.admission import Reason, retry_after_seconds
+from wsnode.admission import DESCRIPTORS_KEPT, Reason, retry_after_seconds
 from wsnode.config import Settings
 from wsnode.counters import Counters
 from wsnode.link import DEFLATE, OPEN, SSE, Link
 from wsnode.links import Links
 from wsnode.logs import RateLimited
+from wsnode.newcomers import Newcomers, counted_address
 from wsnode.protocol import sse
 from wsnode.protocol.deflate import negotiate, opted_out
 from wsnode.protocol.handshake import (
@@ -43,7 +49,7 @@ _REST_SECONDS = 0.1
 _DESCRIPTORS_FOR_OTHERS = 32  # below what admission keeps: reached only by those that never ask
 _OUT_OF_SOMETHING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _UNOPENED = 1024  # connections that ask for nothing, and goodbyes: as many, or as many as may be open
-_V4_IN_V6 = "::ffff:"
+_UNOPENED_OF_AN_ADDRESS = 16  # of them at least, where addresses are limited: it may ask for `/health` too
 # A stream's client comes back by itself when its connection ends, and all of a lost node's do so at once.
 _RETRY_MS = (1_000, 10_000)
 _CORS = "Access-Control-Allow-Origin"
@@ -61,6 +67,7 @@ class Intake:
             it saw (of a stream of events, else empty); returns the first messages in the link's form.
         read: called with an open link and what it sent behind its request.
         descriptors_free: how many the process may still open.
+        overloaded: the node's CPU is above the threshold at which its feed pauses.
     """
 
     def __init__(
@@ -75,13 +82,15 @@ class Intake:
         greet: Callable[[Link, str, str], bytes],
         read: Callable[[Link, bytes], None],
         descriptors_free: Callable[[], int],
+        overloaded: Callable[[], bool],
     ) -> None:
         self._loop, self._listener, self._links, self._counters = loop, listener, links, counters
         self._admit, self._healthy, self._greet, self._read = admit, healthy, greet, read
-        self._descriptors_free = descriptors_free
+        self._descriptors_free, self._overloaded = descriptors_free, overloaded
         self._random = random.Random()
         self._rest: asyncio.TimerHandle | None = None
         self._addresses: Counter[str] = Counter()
+        self._newcomers = Newcomers()
         self._say = RateLimited(_log).warning
 
     @property
@@ -121,6 +130,10 @@ class Intake:
             self._addresses[link.address] -= 1
             if not self._addresses[link.address]:
                 del self._addresses[link.address]
+
+    def dropped(self, link: Link) -> None:
+        """A link's descriptor is closed."""
+        self._newcomers.discard(link)
 
     def request(self, link: Link, data: bytes) -> None:
         """What a link sent before its handshake is done."""
@@ -172,7 +185,7 @@ class Intake:
             self._counters.connections_rejected["origin"] += 1
             self._finish(link, opening, http_answer(403, "this origin may not connect\n"))
             return
-        reason = self._admit(link.address)
+        reason = self._admit(self._limited_address(link))
         if reason is not None:
             self._counters.connections_rejected[reason] += 1
             headers = {"Retry-After": str(retry_after_seconds(reason, self._random))}
@@ -212,9 +225,14 @@ class Intake:
 
     def _let_in(self, link: Link, opening: Opening, answer: bytes) -> bool:
         self._links.opened(link)
+        self._newcomers.discard(link)
+        link.address = self._limited_address(link)
         if link.address is not None:
             self._addresses[link.address] += 1
         return self._links.send(link, answer + self._greet(link, opening.query, opening.last_event_id))
+
+    def _limited_address(self, link: Link) -> str | None:
+        return link.address if self.settings.max_connections_per_address else None
 
     def _turn_away(self, link: Link, opening: Opening, answer: bytes) -> None:
         self._counters.handshakes_failed["not_websocket"] += 1
@@ -231,8 +249,6 @@ class Intake:
 
     def _accept(self) -> bool:
         """Accepts what waits, within bounds. True when there may be more."""
-        limited = self.settings.max_connections_per_address > 0
-        most_unopened = max(_UNOPENED, self.settings.max_connections)
         for _ in range(ACCEPTED_A_TURN):
             try:
                 # Not accept(): its socket object would be made for nothing.
@@ -245,25 +261,49 @@ class Intake:
                     return False
                 continue  # that client is gone already (accept(2): treat like EAGAIN)
             os.set_blocking(fd, False)
-            if self._descriptors_free() < _DESCRIPTORS_FOR_OTHERS:
-                self._send_away(fd, "descriptors")
-                continue
-            if self._links.total - self._links.open_count >= most_unopened:
-                self._send_away(fd, "connections")
+            address = counted_address(peer[0])
+            reason = self._no_place(address)
+            if reason is not None:
+                # Without listening: who never asks for anything must not take what others need.
+                self._counters.connections_rejected[reason] += 1
+                self._links.send_away(fd, self._refusal(reason))
                 continue
             try:
-                self._links.add(fd, peer[0].removeprefix(_V4_IN_V6) if limited else None)
+                self._newcomers.add(self._links.add(fd, address))
             except OSError as error:
                 self._take_a_rest(error)
                 return False
         return True
 
-    def _send_away(self, fd: int, reason: Reason) -> None:
-        """Refuses without listening: who never asks for anything must not take what others need."""
-        self._counters.connections_rejected[reason] += 1
+    def _no_place(self, address: str) -> Reason | None:
+        """Why not even the request of a connection can be waited for; None where it can."""
+        settings, links = self.settings, self._links
+        if links.secure and self._overloaded():
+            return "cpu"
+        of_address, limit = self._newcomers.of(address), settings.max_connections_per_address
+        if limit and of_address >= max(_UNOPENED_OF_AN_ADDRESS, limit):
+            return "address"
+        if self._descriptors_free() <= DESCRIPTORS_KEPT + 1:
+            # Two for one, until enough are left again for those who ask to be let in.
+            for _ in range(2):
+                self._made_room(of_address)
+            if self._descriptors_free() < _DESCRIPTORS_FOR_OTHERS:
+                return "descriptors"
+        full = links.total - links.open_count >= max(_UNOPENED, settings.max_connections)
+        return "handshakes" if full and not self._made_room(of_address) else None
+
+    def _made_room(self, of_address: int) -> bool:
+        """Cuts the one that has asked for nothing for longest, of an address with more than this one's."""
+        found = self._newcomers.oldest_of_the_most()
+        if found is None or found[1] <= of_address + 1:
+            return False
+        self._counters.handshakes_failed["crowded_out"] += 1
+        self._links.cut(found[0], self._refusal("handshakes"))
+        return True
+
+    def _refusal(self, reason: Reason) -> bytes:
         seconds = str(retry_after_seconds(reason, self._random))
-        answer = http_answer(503, f"no more clients now: {reason}\n", {"Retry-After": seconds})
-        self._links.send_away(fd, answer)
+        return http_answer(503, f"no more clients now: {reason}\n", {"Retry-After": seconds})
 
     def _take_a_rest(self, error: OSError) -> None:
         self._counters.accept_failures += 1

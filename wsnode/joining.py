@@ -14,7 +14,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 
 from wsnode.channels import Channels, takers
 from wsnode.counters import Counters
@@ -25,11 +25,13 @@ from wsnode.passed import Passed
 from wsnode.protocol import answers
 from wsnode.protocol.forms import event_id, reframe
 from wsnode.protocol.messages import ClientError
-from wsnode.replay import Item, Joining, Missing, Replay, missing_of, newest_of, wider
+from wsnode.replay import Item, Joining, Missing, Replay, missing_of, wider
 from wsnode.ring import Ring
 
 STEP_BYTES = 16_384
 """Written to one client at once: what its socket does not take of it is all that waits in the node."""
+STEP_SECONDS = 0.001
+"""Given to one client at once, but for a single message or piece of the past."""
 MAX_REPLAYS = 16
 TURN_SECONDS = 0.004
 _BUSY_TURN_SECONDS = 0.001  # when there is live work to be done
@@ -86,11 +88,10 @@ class Joiner:
             self._loop.call_soon(self._enqueue, link)
         return extra.joining
 
-    def begin(self, link: Link, names: Iterable[str]) -> None:
+    def begin(self, link: Link, names: Collection[str]) -> None:
         """Names that a client has not had begin here; others may have other options now."""
         joining, head = self.hold(link), self._fanout.head()
-        for name in names:
-            joining.begin(self._ring, name, head)
+        joining.begin(self._ring, names, head)
         joining.give_whole(self._ring, link.options or {})
 
     def resume(self, link: Link, hads: dict[str, int]) -> dict[str, Missing | None]:
@@ -100,8 +101,7 @@ class Joiner:
         """
         joining, head = self.hold(link), self._fanout.head()
         found: dict[str, Missing | None] = {}
-        for name, had in hads.items():
-            joining.begin_again(name, had)
+        joining.begin_again(hads)
         joining.give_whole(self._ring, link.options or {})
         for name, had in hads.items():
             joining.resumed[name] = head
@@ -112,15 +112,9 @@ class Joiner:
         self._counters.replays["resume"] += 1
         return found
 
-    def last(self, link: Link, names: Sequence[str]) -> None:
+    def last(self, link: Link, names: Iterable[str]) -> None:
         """Gives a held client the newest message of each channel that its names take."""
-        joining = self.hold(link)
-        waiting = {message.seq for message in joining.newest}
-        joining.newest.extend(
-            message
-            for message in newest_of(self._ring, names, self._fanout.head())
-            if message.seq not in waiting and not joining.will_give(message)
-        )
+        self.hold(link).ask_newest(names, self._fanout.head())
         self._counters.replays["last"] += 1
 
     def replay(self, link: Link, above: int, upto: int | None) -> None:
@@ -162,7 +156,7 @@ class Joiner:
             return seq
         seq = min([seq, *(passed.first - 1 for passed in extra.passed.values())])
         joining = extra.joining
-        return seq if joining is None else min([seq, *map(joining.given, joining.had)])
+        return seq if joining is None else joining.reached(seq)
 
     def reset(self) -> None:
         """The stream is another one: nothing of the old can be given, all join at once."""
@@ -225,10 +219,16 @@ class Joiner:
         items: list[Item] = []
         size = 0
         epoch, form = self._ring.epoch, link.form
+        stop = time.monotonic() + STEP_SECONDS
         self._tell_loss(link, frames)
-        while size < STEP_BYTES:
-            if joining.newest:
-                items.append(joining.newest.popleft())
+        if joining.newest is not None:
+            joining.newest.look_up(self._ring)
+        while size < STEP_BYTES and (not items or time.monotonic() < stop):
+            newest = joining.next_newest() if joining.newest is not None else None
+            if newest is not None:
+                items.append(newest)
+            elif joining.newest is not None:
+                break  # to look for more is the next step's
             elif joining.plan or self._gather(link, joining, frames):
                 items.append(joining.take())
             else:
@@ -285,22 +285,22 @@ class Joiner:
 
     def _caught_up(self, link: Link, joining: Joining) -> list[bytes]:
         """Says of which resumed names all has come that was there when the client asked."""
-        reached = [name for name, until in joining.resumed.items() if joining.given(name) >= until]
+        if not any(joining.had[name] >= until for name, until in joining.resumed.items()):
+            return []
+        givens = joining.givens()
+        reached = [name for name, until in joining.resumed.items() if givens[name] >= until]
         for name in reached:
             del joining.resumed[name]
         return [
-            self._framed(
-                link,
-                answers.caught_up_frame(name, joining.given(name), joining.missing.pop(name, None)),
-            )
+            self._framed(link, answers.caught_up_frame(name, givens[name], joining.missing.pop(name, None)))
             for name in reached
         ]
 
     def _note_missing(self, link: Link, joining: Joining, head: int) -> None:
         """What can't be given any more is told before what follows, and by `caught_up` for resumed names."""
         extra = link.with_extra()
-        for name in joining.had:
-            missing = missing_of(self._ring, name, joining.had_of(name), head)
+        for name, had in joining.hads().items():
+            missing = missing_of(self._ring, name, had, head)
             if missing is None:
                 continue
             told = joining.missing.get(name)

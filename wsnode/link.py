@@ -60,7 +60,7 @@ class Link:
         opened: the node's clock when it was accepted.
         paid_until: its rate limit, see `rates.spaced`.
         resting: nothing is read from it for a moment.
-        address: where it comes from, kept only while addresses are limited.
+        address: where it comes from; of an open link kept only while addresses are limited.
         why: reason that its end will be counted under.
     """
 

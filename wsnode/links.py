@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from wsnode import tcp
 from wsnode.config import Settings
 from wsnode.counters import Counters
-from wsnode.link import CLOSING, DISCARDING, OPEN, SSE, Link
+from wsnode.link import CLOSING, DISCARDING, HANDSHAKE, OPEN, SSE, Link
 from wsnode.protocol import sse
 from wsnode.protocol.frames import encode_close
 
@@ -49,7 +49,7 @@ class Links:
             and gone within WS_CLOSE_TIMEOUT.
         held: bytes that open links hold besides, as `holdings` found them last.
         held_bytes: those together.
-        on_data: called with a link and what it sent.
+        on_data: called with a link and what it sent; with nothing more, to go on after `defer`.
         on_leave: called once when a link that was open is no longer served.
         on_emptied: called with a link that has extra state and whose socket took all that waited for it.
         on_drop: called when a link's descriptor is closed.
@@ -75,9 +75,11 @@ class Links:
         self.under_way: dict[Link, int] = {}
         self.held: dict[Link, int] = {}
         self.held_bytes = 0
-        self._going_on: deque[Link] = deque()
-        self._scheduled = False
+        self._given_more: deque[Link] = deque()
+        self._giving = False
         self._resting: list[Link] = []
+        self._deferred: dict[Link, None] = {}  # in order
+        self._going_on = False
         self._by_fd: list[Link | None] = []
         self._epoll = select.epoll()
         loop.add_reader(self._epoll.fileno(), self._turn)
@@ -155,8 +157,8 @@ class Links:
         """
         link.out = bytearray()
         self.behind[link] = self.now
-        self._going_on.append(link)
-        self._schedule_going_on()
+        self._given_more.append(link)
+        self._schedule_giving()
 
     def hold(self, link: Link, size: int) -> None:
         """Takes note of what an open link holds besides its buffer, in bytes."""
@@ -179,6 +181,13 @@ class Links:
         with contextlib.suppress(OSError):
             os.write(fd, answer)
         os.close(fd)
+
+    def cut(self, link: Link, answer: bytes) -> None:
+        """Closes a link that has not finished its handshake, with an answer that is not waited for."""
+        if link.state == HANDSHAKE:
+            with contextlib.suppress(OSError):
+                os.write(link.fd, answer)
+        self.drop(link, "client")
 
     def close(self, link: Link, code: int, reason: str, why: str) -> None:
         """Says goodbye and waits WS_CLOSE_TIMEOUT for the answer; a link that is not open is left alone.
@@ -225,6 +234,7 @@ class Links:
         self._by_fd[fd] = None
         self.total -= 1
         link.out = link.inb = link.fragments = None
+        self._deferred.pop(link, None)
         self._epoll_of(link).unregister(fd)
         if reset:
             tcp.reset(fd)
@@ -254,6 +264,35 @@ class Links:
             if link.fd >= 0:
                 self._watch(link)
 
+    def defer(self, link: Link) -> None:
+        """Goes on with what a client sent in another turn: it has had its share of this one."""
+        if link.fd >= 0:
+            self._deferred[link] = None
+            self._watch(link)
+            if not self._going_on:
+                self._going_on = True
+                self._loop.call_soon(self._go_on)
+
+    def is_deferred(self, link: Link) -> bool:
+        """Whether what it sent waits for another turn."""
+        return link in self._deferred
+
+    def _go_on(self) -> None:
+        """A share of a turn for what was put off: one client after the other, each behind those that wait."""
+        stop = time.monotonic() + TURN_SECONDS
+        while self._deferred:
+            link = next(iter(self._deferred))
+            del self._deferred[link]
+            if link.fd >= 0:
+                self._hand_on(link, b"")
+            if link.fd >= 0 and link not in self._deferred:
+                self._watch(link)
+            if time.monotonic() >= stop:
+                break
+        self._going_on = bool(self._deferred)
+        if self._going_on:
+            self._loop.call_soon(self._go_on)
+
     def _make(self, fd: int, address: str | None) -> Link:
         return Link(fd, self.now, address)
 
@@ -265,7 +304,7 @@ class Links:
         tcp.half_close(link.fd)
 
     def _watch(self, link: Link) -> None:
-        events = 0 if link.resting else select.EPOLLIN
+        events = 0 if link.resting or link in self._deferred else select.EPOLLIN
         self._epoll_of(link).modify(link.fd, events | select.EPOLLOUT if link.out else events)
 
     def _leave(self, link: Link, state: int, why: str) -> None:
@@ -325,12 +364,12 @@ class Links:
         if link.extra is not None:
             self.on_emptied(link)
 
-    def _go_on(self) -> None:
+    def _give_more(self) -> None:
         """A share of a loop turn for those who are given more."""
-        self._scheduled = False
+        self._giving = False
         stop = time.monotonic() + TURN_SECONDS
-        while self._going_on and time.monotonic() < stop:
-            link = self._going_on.popleft()
+        while self._given_more and time.monotonic() < stop:
+            link = self._given_more.popleft()
             if link.state != OPEN or link.out is None or link.out:
                 continue
             try:
@@ -338,12 +377,12 @@ class Links:
             except Exception:
                 _log.exception("what waited for a client could not be given")
                 self.close(link, 1011, "internal error", "error")
-        self._schedule_going_on()
+        self._schedule_giving()
 
-    def _schedule_going_on(self) -> None:
-        if self._going_on and not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._go_on)
+    def _schedule_giving(self) -> None:
+        if self._given_more and not self._giving:
+            self._giving = True
+            self._loop.call_soon(self._give_more)
 
     def _turn(self) -> None:
         stop = time.monotonic() + TURN_SECONDS
@@ -380,6 +419,9 @@ class Links:
         self._take(link, data)
 
     def _take(self, link: Link, data: bytes) -> None:
+        self._hand_on(link, data)
+
+    def _hand_on(self, link: Link, data: bytes) -> None:
         try:
             self.on_data(link, data)
         except Exception:

@@ -90,16 +90,21 @@ METRICS: tuple[Metric, ...] = (
     _counter("ws_connections_opened_total", "clients let in", lambda v: v.counters.connections_opened),
     _counter(
         "ws_connections_closed_total",
-        "connections closed, by reason",
+        "connections closed, by reason: client, gone, slow, timeout, protocol, error, drain, shed, shutdown, "
+        "crash (its process ended)",
         lambda v: v.counters.connections_closed,
         "reason",
     ),
     _counter(
-        "ws_connections_rejected_total", "clients refused with 503 or 403, by reason", _rejected, "reason"
+        "ws_connections_rejected_total",
+        "clients refused with 503 or 403, by reason; for handshakes: others' take all places for them",
+        _rejected,
+        "reason",
     ),
     _counter(
         "ws_handshakes_failed_total",
-        "handshakes that were none, by reason",
+        "handshakes that were none, by reason: not_websocket, too_late, too_large, crowded_out (an address "
+        "had the most of them under way where no more fit), plain_http, tls",
         lambda v: v.counters.handshakes_failed,
         "reason",
     ),

@@ -26,6 +26,7 @@ from wsnode.joining import Joiner
 from wsnode.link import HANDSHAKE, SSE, Link
 from wsnode.links import Links
 from wsnode.listener import bind_listener
+from wsnode.position import PositionClock
 from wsnode.protocol.answers import feed_frame
 from wsnode.protocol.forms import reframe
 from wsnode.ring import Ring, Window
@@ -33,7 +34,7 @@ from wsnode.rounds import Announcement
 from wsnode.secure_links import SecureLinks
 from wsnode.sessions import Sessions
 from wsnode.sweep import Sweep
-from wsnode.view import DrainStatus, FeedStatus, ProcessStatus, ShedStatus, TlsStatus
+from wsnode.view import DrainStatus, FeedStatus, ProcessStatus, ShedStatus, TlsStatus, waiting_for_feed
 from wsnode.watch import SettingsChange, describe_change
 
 _log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ class Node:
         self._joiner.caught_up = self._level
         self._sessions = Sessions(*parts, self._joiner, self._ring, self.counters)
         self._sweep = Sweep(self._links, self.counters)
+        self._positions = PositionClock(loop, settings.position_interval, self._fanout.position)
         self._holdings = Holdings(self._links, self._ring)
         self.drain_control = Drain(loop, self._links, self._door.open_in_all)
         self.feed_reader = Feed(
@@ -112,7 +114,7 @@ class Node:
         )
         self._intake: Intake | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._tick_due = self._position_due = 0.0
+        self._tick_due = 0.0
         self._epoch_told = ""
         self.port = 0
 
@@ -136,14 +138,17 @@ class Node:
             greet=self._greet,
             read=self._sessions.read,
             descriptors_free=self._door.descriptors_free,
+            overloaded=lambda: self._admission.pausing,
         )
         self._door.open_from = self._intake.from_address
         self._links.on_data = self._received
         self._links.on_leave = self._left
+        self._links.on_drop = self._intake.dropped
         self._links.on_emptied = self._emptied
         self._gauges.lag.start()
-        self._tick_due = self._position_due = self._loop.time()
+        self._tick_due = self._loop.time()
         self._tick()
+        self._positions.start()
         if accept:
             self.accept()
 
@@ -161,6 +166,7 @@ class Node:
         """Ends all that is left."""
         if self._timer is not None:
             self._timer.cancel()
+        self._positions.stop()
         self._gauges.lag.stop()
         self.drain_control.stop()
         self._links.shut()
@@ -174,6 +180,7 @@ class Node:
         before, self.settings = self.settings, change.settings
         self._door.update(change.settings)
         self._take_share()
+        self._positions.update(change.settings.position_interval)
         self.feed_reader.update(change.settings)
         self._gauges.cpu.limit_cores = change.settings.cpu_limit
         logs.set_level(change.settings.log_level)
@@ -252,10 +259,7 @@ class Node:
         if self.drain_control.active:
             return "draining"
         feed = self.feed_reader.status
-        if not feed.seeded:
-            trouble = f"has not reached NATS at {feed.trouble}" if feed.trouble else None
-            return feed.problem or trouble or "waiting for the stream"
-        return None
+        return None if feed.seeded else waiting_for_feed(feed)
 
     @property
     def healthy(self) -> bool:
@@ -347,7 +351,7 @@ class Node:
             self._sessions.introduce_again()
 
     def _tick(self) -> None:
-        """Once a second: the sweep, the gauges, the door, the feed's pause, the ring's age, positions."""
+        """Once a second: the sweep, the gauges, the door, the feed's pause, the ring's age."""
         loop_time, now = self._loop.time(), time.monotonic()
         self._tick_due = max(self._tick_due + _TICK_SECONDS, loop_time)
         self._timer = self._loop.call_at(self._tick_due, self._tick)
@@ -362,6 +366,3 @@ class Node:
         self._sweep.tick(now)
         self._ring.trim(time.time_ns() // 1_000_000)
         self._holdings.tick()
-        if loop_time >= self._position_due:
-            self._position_due = loop_time + self.settings.position_interval - _TICK_SECONDS / 2
-            self._fanout.position()

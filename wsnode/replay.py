@@ -6,11 +6,11 @@ What can't be given is always told: as the range of sequences in which something
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from wsnode.channels import CONFLATE, is_pattern, matches, takers
-from wsnode.lookup import Wish, look_up
+from wsnode.channels import CONFLATE, is_pattern, takers
+from wsnode.lookup import Wish, look_up, look_up_newest
 from wsnode.message import Message
 from wsnode.passed import Passed
 from wsnode.protocol.envelope import MAX_SEQUENCE
@@ -32,6 +32,7 @@ class Replay:
         after: all up to it comes first, for the client was owed that when it asked.
         missing: what could not be given.
         count: messages given.
+        found: see `lookup.Wish`.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,49 @@ class Replay:
     after: int
     missing: Missing | None = None
     count: int = 0
+    found: dict[str, Message] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Newest:
+    """The newest message of each channel, as a client asked for them: looked up piece by piece.
+
+    Attributes:
+        names: by name, the sequence up to which it was given them.
+        cursor: up to where they were looked up.
+        until: they are the newest of those up to there: what comes later comes in its time.
+        found: looked up and not given yet, in order.
+    """
+
+    names: dict[str, int]
+    until: int
+    cursor: int = 0
+    found: deque[Message] = field(default_factory=deque)
+
+    @property
+    def has_more(self) -> bool:
+        """Something may be left to be given."""
+        return bool(self.found) or (bool(self.names) and self.cursor < self.until)
+
+    def ask(self, names: Iterable[str], until: int) -> None:
+        """They are asked for again, by these names too: what was given already comes again by these alone."""
+        given = self.found[0].seq - 1 if self.found else self.cursor
+        self.names = {name: max(had, given) for name, had in self.names.items()} | dict.fromkeys(names, 0)
+        self.found.clear()
+        self.cursor, self.until = 0, until
+
+    def end(self, names: Iterable[str]) -> None:
+        """Names are unsubscribed from."""
+        for name in names:
+            self.names.pop(name, None)
+        self.found = deque(message for message in self.found if takers(self.names, message.channel))
+
+    def look_up(self, ring: Ring) -> None:
+        """Finds the next ones, once those before are given; or none among those looked at."""
+        if self.found or not self.has_more:
+            return
+        found, self.cursor = look_up_newest(ring, self.names, self.cursor, self.until)
+        self.found.extend(found)
 
 
 @dataclass(slots=True)
@@ -58,7 +102,7 @@ class Joining:
         ahead: channels that were given further than the cursor is.
         behind: channels that were given less far than their names were, for it was to be passed over.
         passed: by channel, what only the newest is to be given of; it comes when the cursor meets the line.
-        newest: messages that it is given first, ahead of their time: it asked for the last ones.
+        newest: those that it is given first, ahead of their time: it asked for the last ones.
         plan: what was looked up and is not written yet, in order.
         replays: stretches that it asked for.
         replaying: the plan is of the first of these.
@@ -77,7 +121,7 @@ class Joining:
     ahead: dict[str, int] = field(default_factory=dict)
     behind: dict[str, int] = field(default_factory=dict)
     passed: dict[str, Passed] = field(default_factory=dict)
-    newest: deque[Message] = field(default_factory=deque)
+    newest: Newest | None = None
     plan: deque[Item] = field(default_factory=deque)
     replays: deque[Replay] = field(default_factory=deque)
     replaying: bool = False
@@ -96,29 +140,74 @@ class Joining:
         """Something is left to be written or said."""
         return bool(self.plan or self.passed or self.newest or self.replays or self.resumed)
 
-    def had_of(self, name: str) -> int:
-        """The sequence up to which a name has come, or waits in `passed`."""
-        had = self.had[name]
-        for channel, seq in self.behind.items():
-            if matches(name, channel):
-                had = min(had, max(seq, self.cursor, self.ahead.get(channel, 0)))
-        return had
+    def hads(self) -> dict[str, int]:
+        """By name, the sequence up to which it has come, or waits in `passed`."""
+        hads = dict(self.had)
+        for channel in self.behind:
+            self._lower(hads, channel, self._behind_at(channel))
+        return hads
 
-    def given(self, name: str) -> int:
-        """The sequence up to which a name has come."""
-        had = self.had_of(name)
-        return min([had, *(p.first - 1 for channel, p in self.passed.items() if matches(name, channel))])
+    def givens(self) -> dict[str, int]:
+        """By name, the sequence up to which it has come."""
+        givens = self.hads()
+        for channel, passed in self.passed.items():
+            self._lower(givens, channel, passed.first - 1)
+        return givens
 
     def level(self, most: int) -> int:
         """The sequence up to which all has come, but for what is resumed; at most this."""
-        return min([most, *(self.given(name) for name in self.had if name not in self.resumed)])
+        if not self.resumed:
+            return self.reached(most)
+        givens = self.givens()
+        return min([most, *(givens[name] for name in self.had if name not in self.resumed)])
+
+    def reached(self, most: int) -> int:
+        """The sequence up to which all has come; at most this."""
+        behind = (self._behind_at(channel) for channel in self.behind)
+        passed = (passed.first - 1 for passed in self.passed.values())
+        return min([most, *self.had.values(), *behind, *passed])
+
+    def _behind_at(self, channel: str) -> int:
+        return max(self.behind[channel], self.cursor, self.ahead.get(channel, 0))
+
+    def _lower(self, levels: dict[str, int], channel: str, seq: int) -> None:
+        """Those of the names that take a channel have come no further."""
+        for name in takers(levels, channel):
+            levels[name] = min(levels[name], seq)
 
     def will_give(self, message: Message) -> bool:
         """Whether a message is still to come."""
-        own = self._wish({}).of(message.channel)
-        return message.channel in self.passed or (own is not None and message.seq > max(own[0], self.cursor))
+        channel = message.channel
+        if channel in self.passed:
+            return True
+        own = takers(self.had, channel)
+        if not own:
+            return False
+        had = min([self.had[name] for name in own])
+        had = min(had, self.behind.get(channel, had))
+        return message.seq > max(had, self.ahead.get(channel, 0), self.cursor)
 
     # How it goes on.
+
+    def ask_newest(self, names: Iterable[str], head: int) -> None:
+        """It is given the newest message of each channel that its names take, before all else."""
+        if self.newest is None:
+            self.newest = Newest(dict.fromkeys(names, 0), head)
+        else:
+            self.newest.ask(names, head)
+
+    def next_newest(self) -> Message | None:
+        """The next of those; None where no more was looked up: `newest` is gone where that was all."""
+        newest = self.newest
+        if newest is None:
+            return None
+        while newest.found:
+            message = newest.found.popleft()
+            if not self.will_give(message):  # what it gets in its time comes once
+                return message
+        if not newest.has_more:
+            self.newest = None
+        return None
 
     def take(self) -> Item:
         """The next item of the plan, which is now being written."""
@@ -176,43 +265,45 @@ class Joining:
         replay = self.replays[0]
         for name in replay.names:
             replay.missing = wider(replay.missing, missing_of(ring, name, replay.cursor, replay.until))
-        found = look_up(ring, Wish(dict.fromkeys(replay.names, replay.cursor)), replay.cursor, replay.until)
+        wish = Wish(dict.fromkeys(replay.names, replay.cursor), found=replay.found)
+        found = look_up(ring, wish, replay.cursor, replay.until)
         replay.cursor = found.upto
         self.plan.extend(found.whole)
         self.replaying = bool(found.whole)
 
     # How it changes.
 
-    def begin(self, ring: Ring, name: str, head: int) -> None:
-        """A name is subscribed to, and begins at the node's head.
+    def begin(self, ring: Ring, names: Collection[str], head: int) -> None:
+        """Names are subscribed to, and begin at the node's head.
 
-        Who went on from other nodes may have more of its channels by names that it has already.
+        Who went on from other nodes may have more of their channels by names that it has already.
         """
         self._unplan()
-        if head < max(self.had.values(), default=0):
+        if names and head < max(self.had.values(), default=0):
             wish = self._wish({})
-            for channel in ring.channels():
-                own = wish.of(channel) if matches(name, channel) else None
+            for channel in {channel for name in names for channel in ring.channels_of(name)}:
+                own = wish.of(channel)
                 if own is not None and own[0] > head:
                     self.ahead[channel] = max(own[0], self.ahead.get(channel, 0))
-        self.had[name] = self.started[name] = head
+        self.had |= dict.fromkeys(names, head)
+        self.started |= dict.fromkeys(names, head)
 
-    def begin_again(self, name: str, seq: int) -> None:
-        """A name begins at a sequence, whatever was given of it before, by this name or by others."""
+    def begin_again(self, hads: Mapping[str, int]) -> None:
+        """Names begin at sequences, whatever was given of them before, by these names or by others."""
         self._unplan()
-        self.had[name] = self.started[name] = seq
-        self.cursor = self.upto = min(self.cursor, seq)
-        for channel in self.ahead:
-            if matches(name, channel):
-                self.ahead[channel] = min(self.ahead[channel], seq)
+        self.had |= hads
+        self.started |= hads
+        self.cursor = self.upto = min([self.cursor, *hads.values()])
+        for channel, seq in self.ahead.items():
+            self.ahead[channel] = min([seq, *(hads[name] for name in takers(hads, channel))])
         for channel, passed in list(self.passed.items()):
-            if matches(name, channel) and seq < passed.message.seq:
-                # From there on by this name, and what comes before it the client says to have.
-                self._pass_again(channel, max(seq, passed.first - 1))
-        self.resumed.pop(name, None)
-        self.missing.pop(name, None)
-        # What it asked to have ahead of its time and gets in time now, comes once.
-        self.newest = deque(message for message in self.newest if not self.will_give(message))
+            begun = min((hads[name] for name in takers(hads, channel)), default=_NEVER)
+            if begun < passed.message.seq:
+                # From there on by these names, and what comes before it the client says to have.
+                self._pass_again(channel, max(begun, passed.first - 1))
+        for name in hads:
+            self.resumed.pop(name, None)
+            self.missing.pop(name, None)
 
     def give_whole(self, ring: Ring, options: dict[str, int]) -> None:
         """Options changed: what was to be passed over is given whole where a name wants it so now.
@@ -238,7 +329,8 @@ class Joining:
         for replay in self.replays:
             replay.names = tuple(name for name in replay.names if name not in gone)
         self._let_go()
-        self.newest = deque(message for message in self.newest if takers(self.had, message.channel))
+        if self.newest is not None:
+            self.newest.end(gone)
 
     def let_go_below(self, seq: int) -> int:
         """Forgets messages below a sequence, which have left the ring, but for what is half written.
@@ -251,8 +343,11 @@ class Joining:
             self._unplan()
         for message in lost:
             del self.passed[message.channel]
-        self.newest = deque(message for message in self.newest if message.seq >= seq)
-        self.found = {name: message for name, message in self.found.items() if message.seq >= seq}
+        if self.newest is not None:
+            self.newest.found = deque(one for one in self.newest.found if one.seq >= seq)
+        for found in (self.found, *(replay.found for replay in self.replays)):
+            for name in [name for name, message in found.items() if message.seq < seq]:
+                del found[name]
         return max((message.seq for message in lost), default=0)
 
     def _pass_again(self, channel: str, seq: int) -> None:
@@ -307,15 +402,6 @@ def wider(one: Missing | None, other: Missing | None) -> Missing | None:
     if one is None or other is None:
         return one or other
     return min(one[0], other[0]), max(one[1], other[1])
-
-
-def newest_of(ring: Ring, names: Sequence[str], upto: int) -> list[Message]:
-    """The newest message of each channel that the names take, in order."""
-    channels: Iterable[str] = names
-    if any(is_pattern(name) for name in names):
-        channels = [channel for channel in ring.channels() if takers(names, channel)]
-    newest = [found for channel in channels if (found := ring.newest(channel, upto)) is not None]
-    return sorted(newest, key=_seq_of)
 
 
 def _seq_of(item: Item) -> int:

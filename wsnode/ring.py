@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import KeysView
+from collections.abc import Collection, KeysView
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
 
+from wsnode.channels import EVERYTHING, PatternIndex, is_pattern
 from wsnode.message import Message
 
 __all__ = ["MAX_CHANNELS_REMEMBERED", "Message", "Ring", "Window"]
@@ -56,6 +57,9 @@ class Ring:
         self.floor = 0
         self._messages: deque[Message] = deque()
         self._newest: dict[str, Message] = {}
+        self._first: dict[str, Message] = {}
+        self._broken: dict[str, deque[Message]] = {}  # by channel, those before which something is lost
+        self._by_pattern = PatternIndex()
         self._last: dict[str, int] = {}
         self._forgotten = 0
 
@@ -73,6 +77,9 @@ class Ring:
             message.older = message.newer = None  # or only the collector would find them
         self._messages.clear()
         self._newest.clear()
+        self._first.clear()
+        self._broken.clear()
+        self._by_pattern.clear()
         self._last.clear()
         self.bytes = self._forgotten = 0
         self.position = self.hole = self.floor = position
@@ -109,10 +116,16 @@ class Ring:
     def add(self, message: Message, now_ms: int) -> None:
         """Keeps a message; those that leave the window go."""
         self._remember(message.channel, message.seq)
-        older = self._newest.get(message.channel)
-        if older is not None:
+        channel = message.channel
+        older = self._newest.get(channel)
+        if older is None:
+            self._first[channel] = message
+            self._by_pattern.add(channel)
+        else:
             message.older, older.newer = older, message
-        self._newest[message.channel] = message
+            if message.prev > older.seq:
+                self._broken.setdefault(channel, deque()).append(message)
+        self._newest[channel] = message
         self._messages.append(message)
         self.bytes += message.size + _OVERHEAD_BYTES
         self.trim(now_ms)
@@ -129,36 +142,53 @@ class Ring:
             gone = messages.popleft()
             self.bytes -= gone.size + _OVERHEAD_BYTES
             self.floor = max(self.floor, gone.seq)
-            if gone.newer is None:
-                del self._newest[gone.channel]
-            gone.cut_off()
+            self._let_go(gone)
+
+    def _let_go(self, gone: Message) -> None:
+        """A channel's first message leaves its chain."""
+        channel, first = gone.channel, gone.newer
+        gone.cut_off()
+        if first is None:
+            del self._newest[channel], self._first[channel]
+            self._by_pattern.discard(channel)
+            return
+        self._first[channel] = first
+        broken = self._broken.get(channel)
+        if broken is not None and broken[0] is first:  # what is lost before the first one needs no note
+            broken.popleft()
+            if not broken:
+                del self._broken[channel]
 
     # What resuming clients ask for.
 
-    def after(
-        self, channel: str, seq: int, upto: int, most: int | None = None, since: Message | None = None
-    ) -> list[Message]:
-        """The channel's messages above `seq`, up to `upto`, in order; the first `most` of them.
+    def first_above(
+        self, channel: str, seq: int, most: int, since: Message | None = None
+    ) -> tuple[Message | None, int]:
+        """The channel's first message above `seq`, and how many were looked at to find it.
 
-        `since` is one at or below `seq` that was found before: from there it is a shorter way than from
-        the newest, while the ring has it.
+        Not found where that is `most`. `since` is one at or below `seq` that was found before: from there
+        it is the shortest way, while the ring has it.
         """
-        found: list[Message] = []
+        newest = self._newest.get(channel)
+        if newest is None or newest.seq <= seq:
+            return None, 0
+        first = self._first[channel]
+        looked = 0
         message: Message | None
         if since is not None and since.newer is not None and since.seq <= seq:
             message = since.newer
-            while message is not None and message.seq <= upto and len(found) != most:
-                if message.seq > seq:
-                    found.append(message)
-                message = message.newer
-            return found
-        message = self._newest.get(channel)
-        while message is not None and message.seq > seq:
-            if message.seq <= upto:
-                found.append(message)
-            message = message.older
-        found.reverse()
-        return found[:most]
+        elif seq - first.seq < newest.seq - seq:
+            message = first
+        else:
+            message = newest
+            while (older := message.older) is not None and older.seq > seq and looked < most:
+                message = older
+                looked += 1
+            return message, looked
+        while message is not None and message.seq <= seq and looked < most:
+            message = message.newer
+            looked += 1
+        return message, looked
 
     def span(self, seq: int, upto: int, most: int) -> list[Message]:
         """The messages of all channels above `seq`, up to `upto`, in order; the first `most` of them."""
@@ -182,6 +212,15 @@ class Ring:
         """The channels of which messages are kept."""
         return self._newest.keys()
 
+    def channels_of(self, name: str) -> Collection[str]:
+        """Those that a name takes, of which messages are kept; one that is no pattern stands for itself.
+
+        It costs what it gives. Do not keep it: it changes with the next message.
+        """
+        if not is_pattern(name):
+            return (name,)
+        return self._newest.keys() if name == EVERYTHING else self._by_pattern.of(name)
+
     def time_of(self, seq: int) -> int | None:
         """When the message `seq` was published, in ms; None where it is not kept."""
         index = bisect_left(self._messages, seq, key=_by_seq)
@@ -195,17 +234,20 @@ class Ring:
         """
         if self.floor <= had:
             return None
-        lost = 0
-        last = had
-        for message in self.after(channel, had, self.position):
-            if message.prev > last:
-                lost = message.prev
-            last = message.seq
-            if last > upto:
-                break
-        else:
-            if self.prev(channel) > last:
-                lost = self.prev(channel)
+        newest = self._newest.get(channel)
+        if newest is None or newest.seq <= upto:
+            lost = self.prev(channel)
+            if newest is None or lost > newest.seq:
+                lost = min(lost, upto)
+                return (had + 1, lost) if lost > had else None
+        # The last message up to `upto`, or the one behind it, before which something is lost.
+        lost, broken = self._first[channel].prev, self._broken.get(channel)
+        if broken:
+            index = bisect_right(broken, upto, key=_by_seq)
+            if index < len(broken) and (older := broken[index].older) is not None and older.seq <= upto:
+                lost = broken[index].prev
+            elif index:
+                lost = broken[index - 1].prev
         lost = min(lost, upto)
         return (had + 1, lost) if lost > had else None
 

@@ -1,7 +1,8 @@
-"""A round of the fan-out: who gets which bytes, worked out before the first is written."""
+"""A round of the fan-out: what is taken out of the line together, and whom it is for."""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
@@ -17,12 +18,13 @@ ROUND_BYTES = 49_152
 _ENVELOPE_BYTES = 130  # roughly
 # Below IOV_MAX (1024), since a client may get each message of a round as a buffer of one writev.
 ROUND_MESSAGES = 512
-_NOBODY: Set[Link] = frozenset()
+ROUND_LOOKS = 262_144
+"""Clients that are looked at to take a round, for each channel that names them in another company: what can't
+be put off till later, a few milliseconds at most."""
+_NO_LINKS: frozenset[Link] = frozenset()
 
 # A control message in the form of a client, made when it is needed.
 Control = Callable[[int], bytes]
-# Form, options and subscribers, each subscriber once.
-Listeners = list[tuple[int, int, Set[Link]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Round:
     Attributes:
         messages: those of the round, in stream order; none for an announcement.
         heard: those of them that have subscribers.
-        parts: what has to be written, each client in one part only.
+        parts: what has to be written, each client in one part only; `preparation` makes them.
         personal: it is an announcement that is made for each client.
         part, link: how far the writing is.
     """
@@ -89,16 +91,27 @@ class Round:
 
 @dataclass(slots=True)
 class Flow:
-    """Messages of one channel for those who get them in the same form and as the same bytes."""
+    """Messages for those who get them in the same form and as the same bytes, in the order of the stream."""
 
     form: int
     links: Set[Link]
     seqs: list[int]
     frames: list[bytes]
 
-    def joined(self, head: bytes, tail: bytes) -> bytes:
-        """All of it as one write."""
-        return b"".join((head, *self.frames, tail))
+
+@dataclass(slots=True)
+class _Group:
+    """Clients that the directory names together, and what of the round they listen to.
+
+    Attributes:
+        behind: those of them that wait for room, and are to be passed over.
+    """
+
+    form: int
+    options: int
+    links: Set[Link]
+    behind: Set[Link]
+    messages: list[Message] = field(default_factory=list)
 
 
 def take_round(
@@ -107,16 +120,19 @@ def take_round(
     epoch: str,
     max_bytes: int = ROUND_BYTES,
     upto: int = MAX_SEQUENCE,
+    behind: Set[Link] = _NO_LINKS,
 ) -> tuple[Round, list[Flow]]:
     """Takes the next messages out of the line and encodes those that someone listens to, once each.
 
     Stops before `max_bytes` are exceeded, but for a single message that is larger, and behind `upto`.
-    Returns the round, still without parts, and what of it flows to whom.
+    `behind` are the clients for which something waits. Returns the round, still without parts, and what of
+    it flows to whom; the sets are the directory's own, see `Channels.subscribers`.
     """
     taken = Round()
-    heard: dict[str, tuple[Listeners, list[Message]]] = {}
-    size = 0
-    while line and len(taken.messages) < ROUND_MESSAGES:
+    groups: dict[tuple[int, int, int], _Group] = {}
+    heard: dict[str, list[_Group]] = {}
+    size = looks = 0
+    while line and len(taken.messages) < ROUND_MESSAGES and looks < ROUND_LOOKS:
         message = line[0]
         if not isinstance(message, Message) or message.seq > upto:
             break
@@ -128,110 +144,85 @@ def take_round(
         taken.messages.append(message)
         message.started = True
         if channel not in heard:
-            heard[channel] = channels.subscribers(channel), []
-        listeners, messages = heard[channel]
-        if listeners:
-            messages.append(message)
+            compared = channels.compared
+            heard[channel] = own = _groups_of(channels, channel, groups, behind)
+            looks += channels.compared - compared
+            looks += sum(len(group.links) for group in own if not group.messages)
+        for group in heard[channel]:
+            group.messages.append(message)
+            looks += len(group.behind)
+        if heard[channel]:
             taken.heard.append(message)
             size += likely
     flows: list[Flow] = []
-    for listeners, messages in heard.values():
-        for form, options, subscribers in listeners:
-            _add_flows(flows, form, options, subscribers, messages, epoch)
+    for group in groups.values():
+        _add_flows(flows, group, epoch)
     return taken, flows
 
 
-def _add_flows(
-    flows: list[Flow],
-    form: int,
-    options: int,
-    subscribers: Set[Link],
-    messages: list[Message],
-    epoch: str,
-) -> None:
-    if options & CONFLATE:
-        behind = [link for link in subscribers if link.out is not None]
-        if behind:
-            for link in behind:
-                pass_over(link, messages)
-            subscribers = subscribers - set(behind)
-    if not subscribers:
+def _groups_of(
+    channels: Channels[Link], channel: str, groups: dict[tuple[int, int, int], _Group], behind: Set[Link]
+) -> list[_Group]:
+    """Who listens to a channel. Channels with the same listeners, such as those of `*`, share a group."""
+    found = []
+    for form, options, links in channels.subscribers(channel):
+        key = form, options, id(links)
+        if key not in groups:
+            waiting = links & behind if options & CONFLATE and behind else _NO_LINKS
+            groups[key] = _Group(form, options, links, waiting)
+        found.append(groups[key])
+    return found
+
+
+def _add_flows(flows: list[Flow], group: _Group, epoch: str) -> None:
+    links, form, messages = group.links, group.form, group.messages
+    if group.behind:
+        for link in group.behind:
+            pass_over(link, messages)
+        links = links - group.behind
+    if not links:
         return
-    if options & DELTA:
-        _add_patches(flows, form, subscribers, messages, epoch)
+    if group.options & DELTA:
+        _add_patches(flows, form, links, messages, epoch)
     else:
         seqs = [message.seq for message in messages]
-        flows.append(Flow(form, subscribers, seqs, [message.frame(form, epoch) for message in messages]))
+        flows.append(Flow(form, links, seqs, [message.frame(form, epoch) for message in messages]))
 
 
-def _add_patches(
-    flows: list[Flow], form: int, subscribers: Set[Link], messages: list[Message], epoch: str
-) -> None:
-    """Patches for those who were given the message before the first, and it whole for the others."""
+def _add_patches(flows: list[Flow], form: int, links: Set[Link], messages: list[Message], epoch: str) -> None:
+    """Patches for those who were given the message before the first of a channel, and it whole for others."""
     seqs = [message.seq for message in messages]
-    patches = [message.delta_frame(form, epoch) for message in messages]
-    frames = [
-        patch if patch is not None else message.frame(form, epoch)
-        for patch, message in zip(patches, messages, strict=True)
-    ]
-    new: Set[Link] = _NOBODY
-    base = messages[0].older
-    if patches[0] is not None and base is not None:
-        new = {link for link in subscribers if link.extra is None or link.extra.patched_after >= base.seq}
-    if new:
-        flows.append(Flow(form, new, seqs, [messages[0].frame(form, epoch), *frames[1:]]))
-        subscribers = subscribers - new
-    if subscribers:
-        flows.append(Flow(form, subscribers, seqs, frames))
+    frames: list[bytes] = []
+    bases: dict[str, tuple[int, int]] = {}  # of each channel that begins with a patch, and where it begins
+    begun: set[str] = set()
+    for index, message in enumerate(messages):
+        patch = message.delta_frame(form, epoch)
+        frames.append(message.frame(form, epoch) if patch is None else patch)
+        if patch is not None and message.older is not None and message.channel not in begun:
+            bases[message.channel] = message.older.seq, index
+        begun.add(message.channel)
+    ascending = sorted(bases.values())
+    late = _by_lacking(links, [seq for seq, _ in ascending])
+    for lacking, own in late.items():
+        whole = list(frames)
+        for _, index in ascending[:lacking]:
+            whole[index] = messages[index].frame(form, epoch)
+        flows.append(Flow(form, own, seqs, whole))
+    rest = links - set[Link]().union(*late.values()) if late else links
+    if rest:
+        flows.append(Flow(form, rest, seqs, frames))
 
 
-def add_parts(
-    taken: Round, flows: list[Flow], tail: Control | None, head: Control | None = None
-) -> set[Link]:
-    """Works out who is written what. `head` and `tail`, if any, stand around the data of each in the round.
-
-    Returns all in the round, but nobody where there is no tail and none had to be looked at together.
-    """
-    forms = {flow.form for flow in flows}
-    heads = {form: head(form) for form in forms} if head is not None else {}
-    tails = {form: tail(form) for form in forms} if tail is not None else {}
-    if len(flows) == 1:
-        (flow,) = flows
-        data = flow.joined(heads.get(flow.form, b""), tails.get(flow.form, b""))
-        taken.parts.append(Part(list(flow.links), data, len(flow.frames)))
-        return set(flow.links) if tails else set()
-    seen: set[Link] = set()
-    several: set[Link] = set()
-    for flow in flows:
-        if not seen.isdisjoint(flow.links):
-            several |= seen & flow.links
-        seen |= flow.links
-    for flow in flows:
-        alone = list(flow.links - several if several else flow.links)
-        if alone:
-            data = flow.joined(heads.get(flow.form, b""), tails.get(flow.form, b""))
-            taken.parts.append(Part(alone, data, len(flow.frames)))
-    if several:
-        taken.parts.append(_several(flows, several, heads, tails))
-    return seen
-
-
-def _several(flows: list[Flow], several: set[Link], heads: dict[int, bytes], tails: dict[int, bytes]) -> Part:
-    """Those with more than one flow get their frames in stream order, without joining them first."""
-    own: dict[Link, list[bytes]] = {link: [heads[link.form]] if heads else [] for link in several}
-    frames: list[tuple[int, bytes, Set[Link]]] = []
-    for flow in flows:
-        concerned = flow.links & several
-        if concerned:
-            frames += ((seq, data, concerned) for seq, data in zip(flow.seqs, flow.frames, strict=True))
-    frames.sort(key=lambda entry: entry[0])
-    for _, data, concerned in frames:
-        for link in concerned:
-            own[link].append(data)
-    if tails:
-        for link, queue in own.items():
-            queue.append(tails[link.form])
-    return Part(list(own), b"", 0, list(own.values()), control=bool(heads) + bool(tails))
+def _by_lacking(links: Set[Link], bases: list[int]) -> dict[int, set[Link]]:
+    """Those that were not given the lowest of these, by how many they were not given."""
+    late: dict[int, set[Link]] = {}
+    if not bases:
+        return late
+    for link in links:
+        after = link.extra.patched_after if link.extra is not None else MAX_SEQUENCE
+        if after >= bases[0]:
+            late.setdefault(bisect_right(bases, after), set()).add(link)
+    return late
 
 
 def announced_parts(links: list[Link], frame: Control) -> list[Part]:

@@ -89,6 +89,10 @@ class SecureLinks(Links):
         """Closes a fresh socket that is not taken in. No answer: it could be read by nobody."""
         os.close(fd)
 
+    def cut(self, link: Link, answer: bytes) -> None:
+        """Closes a link that has not finished its handshake. No answer: most could not read it."""
+        self.drop(link, "client")
+
     def drop(self, link: Link, why: str, *, reset: bool = False) -> None:
         """The end of a link, told to its client where its socket takes it at once."""
         assert isinstance(link, SecureLink)
@@ -141,7 +145,7 @@ class SecureLinks(Links):
             link.unsaid = 0
             self.rest(link)
         if plain:
-            super()._take(link, plain)
+            self._hand_on(link, plain)
         if ended:
             self.drop(link, "gone")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from wsnode.channels import CONFLATE, DELTA, Channels, overlap
+from wsnode.channels import CONFLATE, DELTA, Channels, overlapping
 from wsnode.counters import Counters
 from wsnode.fanout import Fanout
 from wsnode.joining import Joiner
@@ -27,6 +27,9 @@ from wsnode.protocol.sse import parse_last_event_id
 from wsnode.rates import spaced
 from wsnode.ring import Ring
 from wsnode.rounds import Announcement
+
+SHARE_SECONDS = 0.001
+"""Of a loop turn, for what one client sent: a message can cost as much as thousands of others."""
 
 
 class Sessions:
@@ -95,45 +98,64 @@ class Sessions:
         return said
 
     def read(self, link: Link, data: bytes) -> None:
-        """What an open (or closing) link sent."""
+        """What an open (or closing) link sent: as much of it as a share of the turn is enough for."""
         source: bytes | bytearray = data
         if link.inb is not None:
             link.inb += data
             source = link.inb
+        if self._links.is_deferred(link):
+            link.inb = source if isinstance(source, bytearray) else bytearray(source)
+            return
+        link.inb = None
         limit = self._links.settings.max_message_bytes
         inflater = inflate if link.form == DEFLATE else None
         before = link.fragments
-        received, consumed, link.fragments, broken = frames.read_frames(
-            source, link.fragments, limit, inflater
-        )
-        if consumed == len(source):
-            link.inb = None
-        elif consumed or link.inb is None:
-            link.inb = bytearray(source[consumed:])
-        if link.state == CLOSING:
-            if broken or any(opcode == frames.CLOSE for opcode, _ in received):
-                self._links.drop(link, link.why)
-            return
-        self._links.begun(link, anew=consumed > 0 and (before is None or link.fragments is not before))
-        under_way = link.fragments.count if link.fragments is not None else 0
-        if max(len(received), under_way) > self._links.settings.client_rate_burst:
-            self._links.rest(link)
-        self._handle(link, received, broken)
-
-    def _handle(self, link: Link, received: list[frames.Received], broken: frames.FrameError | None) -> None:
         said: list[bytes] = []
         pinged: bytes | None = None
-        for opcode, payload in received:
-            if opcode == frames.TEXT:
+        stop = time.monotonic() + SHARE_SECONDS
+        start = count = 0
+        while link.fd >= 0:
+            received, start, link.fragments, broken = frames.read_frames(
+                source, link.fragments, limit, inflater, start, 1
+            )
+            if not received:
+                break
+            count += 1
+            opcode, payload = received[0]
+            if opcode == frames.CLOSE:
+                self._goodbye(link, said, payload)
+                return
+            if link.state == CLOSING:
+                pass  # only the answer to our goodbye is of interest
+            elif opcode == frames.TEXT:
                 said.append(self._message(link, payload))
             elif opcode == frames.PING:
                 pinged = payload
-            elif opcode == frames.CLOSE:
-                said.append(frames.encode_frame(frames.CLOSE, payload))
-                self._links.finish(link, b"".join(said), "client")
-                return
             elif opcode == frames.BINARY:
                 said.append(self._binary(link))
+            if start < len(source) and time.monotonic() >= stop:
+                self._links.defer(link)
+                break
+        if link.fd < 0:
+            return
+        if start < len(source):
+            kept = source if start == 0 else source[start:]
+            link.inb = kept if isinstance(kept, bytearray) else bytearray(kept)
+        if link.state == OPEN and not self._links.is_deferred(link):
+            anew = start > 0 and (before is None or link.fragments is not before)
+            self._links.begun(link, anew=anew)
+        self._answer(link, said, pinged, broken)
+        under_way = link.fragments.count if link.fragments is not None else 0
+        if link.state == OPEN and max(count, under_way) > self._links.settings.client_rate_burst:
+            self._links.rest(link)
+
+    def _answer(
+        self, link: Link, said: list[bytes], pinged: bytes | None, broken: frames.FrameError | None
+    ) -> None:
+        if link.state == CLOSING:
+            if broken:
+                self._links.drop(link, link.why)
+            return
         if pinged is not None:
             # Only the newest of several needs an answer (RFC 6455, section 5.5.3).
             said.append(frames.encode_frame(frames.PONG, pinged))
@@ -142,6 +164,14 @@ class Sessions:
             self._links.finish(link, b"".join(said), "protocol")
         elif said:
             self._links.send(link, said[0] if len(said) == 1 else b"".join(said))
+
+    def _goodbye(self, link: Link, said: list[bytes], payload: bytes) -> None:
+        """A client's close frame, which answers ours or is answered."""
+        if link.state == CLOSING:
+            self._links.drop(link, link.why)
+        else:
+            said.append(frames.encode_frame(frames.CLOSE, payload))
+            self._links.finish(link, b"".join(said), "client")
 
     def _binary(self, link: Link) -> bytes:
         self._counters.client_messages += 1
@@ -197,9 +227,7 @@ class Sessions:
         if link.state != OPEN:  # hastening found it gone, or too slow: a subscription would outlive it
             return b""
         held = link.extra is not None and link.extra.joining is not None
-        # Whose earlier losses the acknowledgement would cover.
-        mine = [own for own in link.channels if any(overlap(own, name) for name in names)]
-        head, lost, level = self._fanout.head(), self._untold_of(link, mine), self._joiner.level(link)
+        head, lost, level = self._fanout.head(), self._untold_of(link, names), self._joiner.level(link)
         options = CONFLATE * message.conflate | DELTA * message.delta
         self._channels.subscribe(link, names, options, held=held)
         if options & DELTA:
@@ -238,12 +266,17 @@ class Sessions:
         own = {name: outcome[name] for name in names} if outcome is not None else None
         return answers.subscription_ack_frame(names, len(link.channels), seq, own)
 
-    def _untold_of(self, link: Link, names: list[str]) -> int:
-        """What was lost on names that a client has and that it was not told; it is about to be."""
-        lost = self._fanout.untold_of(names)
-        if names and link.extra is not None:
-            lost = max(lost, link.extra.lost)
-        if not lost or link.with_extra().told >= lost:
+    def _untold_of(self, link: Link, names: tuple[str, ...]) -> int:
+        """What was lost on what a client has of these names and that it was not told; it is about to be.
+
+        An acknowledgement of them would cover it.
+        """
+        told, own = (link.extra.told, link.extra.lost) if link.extra is not None else (0, 0)
+        if max(self._fanout.lost_ever, own) <= told:
+            return 0
+        had = overlapping(link.channels, names)
+        lost = max(self._fanout.untold_of(had), own) if had else 0
+        if lost <= told:
             return 0
         link.with_extra().told = lost
         return lost

@@ -71,6 +71,7 @@ class FeedStatus:
         oldest: lowest stream sequence from which a client could resume here.
         problem: why the stream can't be used as it is (storage, retention, ...), else None.
         trouble: address of the broker (masked), and why it was not reached at the last try; None while it is.
+            Of several processes, what the first of them says that has any.
         stream: what the stream keeps and takes, as the broker last said; None before it is known.
     """
 
@@ -84,6 +85,12 @@ class FeedStatus:
     problem: str | None = None
     trouble: str | None = None
     stream: StreamLimits | None = None
+
+
+def waiting_for_feed(feed: FeedStatus) -> str:
+    """Why a node whose feed is not seeded is not ready, as a phrase for people."""
+    trouble = f"has not reached NATS at {feed.trouble}" if feed.trouble else None
+    return feed.problem or trouble or "waiting for the stream"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from typing import Any
 
@@ -17,6 +18,7 @@ from wsfleet.kube.events import EventRecorder
 from wsfleet.kube.kinds import PODMONITOR, PROMETHEUSRULE, WSFLEET, Kind, Object, name_of, namespace_of
 from wsfleet.kube.login import Login
 from wsfleet.kube.reflector import Key
+from wsfleet.lateness import Lateness
 from wsfleet.leadership import Leadership
 from wsfleet.metrics import Metrics, MetricsServer
 from wsfleet.options import OperatorOptions
@@ -47,6 +49,8 @@ class Operator:
         self._workers: Workers | None = None
         self._server: MetricsServer | None = None
         self._scheduler: asyncio.Task[None] | None = None
+        self._lateness = Lateness()
+        self._watch: asyncio.Task[None] | None = None
         self._health: HealthServer | None = None
         self.leadership: Leadership | None = None
         if options.lease:
@@ -63,6 +67,8 @@ class Operator:
 
         to list it all at a takeover takes less time than the lease does to run out.
         """
+        self.metrics.loop_late.set_function(self._lateness.longest)
+        self._watch = asyncio.create_task(self._lateness.watch(), name="lateness")
         self.metrics.leads.set_function(lambda: float(self.term() > 0 or self.leadership is None))
         if self.options.metrics_port:
             self._server = MetricsServer(self.metrics, self.options.metrics_port)
@@ -92,6 +98,9 @@ class Operator:
         optional = await _optional_kinds(client)
         cache = Cache(client, self.options.namespaces, self._poke, extra=tuple(optional))
         await cache.start()
+        # What was listed stays: the collector need not walk through ten thousand pods again and again.
+        gc.collect()
+        gc.freeze()
         self._context = Context(
             client=client,
             cache=cache,
@@ -103,6 +112,7 @@ class Operator:
             optional_kinds=optional,
         )
         self._reconciler = FleetReconciler(self._context, self._vanished)
+        self._reconciler.restore()
         self._workers = Workers(
             self._reconciler.look, self.options.reconcile_seconds, self._reconciler.failed
         )
@@ -126,6 +136,8 @@ class Operator:
             await self._server.stop()
         if self._health is not None:
             await self._health.stop()
+        if self._watch is not None:
+            self._watch.cancel()
         if self._context is not None:
             await self._context.cache.stop()
             await self._context.admin.close()

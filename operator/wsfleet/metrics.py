@@ -48,6 +48,11 @@ class Metrics:
         self.leads = Gauge(
             "wsfleet_leads", "1 in the operator that acts, 0 in those that stand by", registry=self.registry
         )
+        self.loop_late = Gauge(
+            "wsfleet_loop_late_seconds",
+            "longest time in the last one to two minutes for which the loop could not turn",
+            registry=self.registry,
+        )
         self.fleets = Gauge("wsfleet_fleets", "fleets that are looked after", registry=self.registry)
         labels = ["namespace", "fleet"]
         self.desired = Gauge(

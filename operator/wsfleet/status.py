@@ -3,7 +3,7 @@
 Source of the pace: what says something new (conditions, counts, decisions) is written at once, at
 most once a second; texts, and figures that moved by more than 5 %, at most each 15 s; the rest, such
 as numbers within texts, about once a minute. So an idle fleet writes at most once a minute, and a
-busy one does not flood etcd.
+busy one does not flood etcd. What changes with every look is never news.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from wsfleet.api import CONDITION_TYPES
@@ -26,6 +27,8 @@ _MOVED_CPU_POINTS = 5.0  # of an idle node's 0.5 % CPU 5 % would be noise
 _FIGURES = ("connections", "capacity", "cpuPercent")
 _ROUTINE = ("memory", "costs")
 _TEXTS = ("holds",)
+_REBALANCE_NEWS = {"Labels": "running", "Closing": "running", "Held": "held"}
+"""Phases that begin or stop a run; the rest comes and goes as nodes differ."""
 MESSAGE_LENGTH = 1024
 _NUMBER = re.compile(r"\d[\d.,]*")
 
@@ -50,6 +53,7 @@ def rfc3339(epoch_seconds: float) -> str:
     return dt.datetime.fromtimestamp(epoch_seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@lru_cache(maxsize=65_536)  # each look reads two or three of each pod again
 def epoch_seconds(text: str | None) -> float | None:
     """A moment that Kubernetes wrote, None where there is none or it can't be read."""
     if not text:
@@ -101,7 +105,11 @@ def seconds_until_write(
         return math.inf
     if _news(old) != _news(new):
         pause = NEWS_SECONDS
-    elif _texts(old) != _texts(new) or any(_moved(name, old.get(name), new.get(name)) for name in _FIGURES):
+    elif (
+        _texts(old) != _texts(new)
+        or _in_force(new) > _in_force(old) * (1 + _MOVED_SHARE)
+        or any(_moved(name, old.get(name), new.get(name)) for name in _FIGURES)
+    ):
         pause = FIGURES_SECONDS
     else:
         pause = ROUTINE_SECONDS * (1 + 0.25 * jitter)
@@ -113,7 +121,7 @@ def _news(status: Mapping[str, Any]) -> dict[str, Any]:
     kept = {
         name: value
         for name, value in _without_nulls(status).items()
-        if name not in (*_FIGURES, *_ROUTINE, *_TEXTS, "conditions")
+        if name not in (*_FIGURES, *_ROUTINE, *_TEXTS, "conditions", "nodeSettings", "rebalance")
     }
     # A figure that appears or goes is news: there was nothing to compare it with.
     kept["figures"] = [status.get(name) is None for name in _FIGURES]
@@ -121,14 +129,25 @@ def _news(status: Mapping[str, Any]) -> dict[str, Any]:
         (one.get("type"), one.get("status"), one.get("reason"), one.get("observedGeneration"))
         for one in status.get("conditions") or ()
     ]
+    settings = status.get("nodeSettings") or {}
+    # How many nodes have them in force moves with each that is late to tell, and so does whose refusal it is.
+    kept["settings"] = {name: value for name, value in settings.items() if name not in ("inForce", "refused")}
+    kept["refused"] = bool(settings.get("refused"))
+    # Between its rounds a run changes its phase with every few looks, and before a run a fleet may for ever.
+    kept["rebalance"] = _REBALANCE_NEWS.get(str(status.get("rebalance")), "")
     return kept
+
+
+def _in_force(status: Mapping[str, Any]) -> int:
+    return int((status.get("nodeSettings") or {}).get("inForce") or 0)
 
 
 def _texts(status: Mapping[str, Any]) -> list[str]:
     """Messages but for their numbers: those of a busy fleet differ at each look and say nothing new."""
     messages = [one.get("message") or "" for one in status.get("conditions") or ()]
     lists = [text for name in _TEXTS for text in status.get(name) or ()]
-    return [_NUMBER.sub("#", text) for text in (*messages, *lists)]
+    refused = (status.get("nodeSettings") or {}).get("refused") or ""
+    return [_NUMBER.sub("#", text) for text in (*messages, *lists, refused)]
 
 
 def _moved(name: str, old: float | None, new: float | None) -> bool:

@@ -15,8 +15,10 @@ from wsfleet.kube.reflector import Key
 
 logger = logging.getLogger(__name__)
 
-_COALESCE_SECONDS = 0.2  # a burst of pod events is one look
-_BACKOFF_SECONDS = (1.0, 300.0)
+_COALESCE_SECONDS = (0.2, 1.0)  # a burst of pod events is one look
+_BACKOFF_SECONDS = (1.0, 60.0)
+"""Of a look that fails as a whole: mostly an API server that is away, and nodes must not be left alone for
+long once it is back. What can't be written of a fleet has pauses of its own."""
 
 Look = Callable[[Key], Awaitable[float | None]]
 """Looks at one fleet and acts; returns the seconds after which it wants to look again, or None."""
@@ -26,9 +28,15 @@ class Worker:
     """Looks at one fleet when poked; after a failure it pauses, longer each time."""
 
     def __init__(
-        self, key: Key, look: Look, seconds: float, failed: Callable[[Key, Exception], None]
+        self,
+        key: Key,
+        look: Look,
+        seconds: float,
+        failed: Callable[[Key, Exception], None],
+        turn: asyncio.Lock,
     ) -> None:
         self._key = key
+        self._turn = turn
         self._look = look
         self._seconds = seconds
         self._failed = failed
@@ -43,11 +51,14 @@ class Worker:
             self._hurry.set()
 
     async def _run(self) -> None:
-        failures = 0
+        failures, clock = 0, asyncio.get_running_loop().time
         while True:
             await self._poked.wait()
+            async with self._turn:
+                await asyncio.sleep(0)
             self._poked.clear()
             self._hurry.clear()
+            began = clock()
             try:
                 async with asyncio.timeout(self._seconds):
                     again = await self._look(self._key)
@@ -62,7 +73,10 @@ class Worker:
                 continue
             if again is not None:
                 asyncio.get_running_loop().call_later(again, self._poked.set)
-            await asyncio.sleep(_COALESCE_SECONDS)
+            # At rest for as long as the look took: pods of a large fleet that come and go all the time would
+            # else keep the loop busy with one look after the other.
+            least, most = _COALESCE_SECONDS
+            await asyncio.sleep(min(max(least, clock() - began), most))
 
     def _tell(self, exc: Exception) -> None:
         try:
@@ -85,6 +99,9 @@ class Workers:
         self._seconds = seconds
         self._failed = failed
         self._workers: dict[Key, Worker] = {}
+        # A first look makes a plan before it waits for anything. One fleet in a turn of the loop: a thousand
+        # that begin together would else hold it for so long that the lease is lost.
+        self._turn = asyncio.Lock()
 
     def __contains__(self, key: Key) -> bool:
         return key in self._workers
@@ -99,7 +116,7 @@ class Workers:
     def add(self, key: Key) -> None:
         """Begin to look after a fleet (known already: look at once)."""
         if key not in self._workers:
-            self._workers[key] = Worker(key, self._look, self._seconds, self._failed)
+            self._workers[key] = Worker(key, self._look, self._seconds, self._failed, self._turn)
         self._workers[key].poke(urgent=True)
 
     def poke(self, key: Key) -> None:

@@ -1,7 +1,8 @@
 """`python -m tests.bench.operator_scale`: what one operator takes for many fleets, or many nodes.
 
 An operator process on one core, a scripted world on another. Prints CPU and memory, how often each
-node was sampled (5 s is the aim), and the writes an idle fleet causes (1 a minute is the bound).
+node was sampled (5 s is the aim), the writes an idle fleet causes (1 a minute is the bound), and the
+longest time for which the operator's loop could not turn (at 2.5 s it gives up its lease).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from tests.bench.processes import BenchError, cpu_seconds, resident_bytes
 
 _INSIDE = "WSFLEET_BENCH_INSIDE"
 _SETTLE_SECONDS = 240.0
+_METRICS_PORT = 18082
+_DECIDED = "wsfleet_fleet_desired_nodes"  # has a series of each fleet that was looked at
 
 
 def main() -> int:
@@ -43,6 +46,7 @@ def main() -> int:
             expected = options.fleets * options.nodes
             settled = _settle(told["port"], operator, expected, began)
             print(f"{options.fleets} fleets of {options.nodes} nodes; all sampled after {settled:.1f} s")
+            print(f"longest hold of the loop until then {_late():.2f} s", flush=True)
             time.sleep(options.warm)
             _report(told["port"])
             _measure(operator, told["port"], options.seconds, options.fleets)
@@ -51,8 +55,11 @@ def main() -> int:
                 operator.wait()
                 _report(told["port"])
                 operator = _operator(told["kubeconfig"], Path(folder) / "again.log", cores[0])
-                again = _resample(told["port"], operator, expected)
-                print(f"a new operator has sampled all nodes after {again:.1f} s")
+                led, decided, again = _resample(told["port"], operator, expected, options.fleets)
+                print(
+                    f"a new operator leads after {led:.1f} s, has decided on each fleet after "
+                    f"{decided:.1f} s, sampled all nodes after {again:.1f} s; longest hold {_late():.2f} s"
+                )
         finally:
             for process in (operator, world):
                 if process is not None:
@@ -101,8 +108,8 @@ def _operator(kubeconfig: str, log: Path, core: int) -> subprocess.Popen[bytes]:
             "signal.signal(signal.SIGUSR1, lambda *_: p.enable())\n"
             "signal.signal(signal.SIGUSR2, dump)\n"
         ) + main
-    argv = [sys.executable, "-c", main, "operator", "--kubeconfig", kubeconfig, "--metrics-port", "0"]
-    argv += ["--liveness", "http://127.0.0.1:18081/healthz"]
+    argv = [sys.executable, "-c", main, "operator", "--kubeconfig", kubeconfig]
+    argv += ["--metrics-port", str(_METRICS_PORT), "--liveness", "http://127.0.0.1:18081/healthz"]
     env = {
         **os.environ,
         "WSFLEET_ADMIN_VIA_PROXY": "false",
@@ -131,15 +138,38 @@ def _settle(port: int, operator: subprocess.Popen[bytes], expected: int, began: 
     raise BenchError(f"{report['nodes']} pods, {report['sampled']} of {expected} sampled: {report}")
 
 
-def _resample(port: int, operator: subprocess.Popen[bytes], expected: int) -> float:
-    """Seconds until a new operator has asked as often as there are nodes."""
-    began, scrapes = time.monotonic(), 0
-    while scrapes < expected:
+def _resample(
+    port: int, operator: subprocess.Popen[bytes], expected: int, fleets: int
+) -> tuple[float, float, float]:
+    """Seconds until a new operator leads, has decided on each fleet, and has asked all nodes."""
+    began, scrapes, led, decided = time.monotonic(), 0, 0.0, 0.0
+    while scrapes < expected or not decided:
         if operator.poll() is not None:
             raise BenchError("the operator ended")
+        if time.monotonic() - began > _SETTLE_SECONDS:
+            raise BenchError(f"{scrapes} of {expected} sampled, {len(_series(_DECIDED))} fleets decided on")
         scrapes += _report(port)["scrapes"]
+        if not led and _series("wsfleet_leads") == [1.0]:
+            led = time.monotonic() - began
+        if not decided and len(_series(_DECIDED)) >= fleets:
+            decided = time.monotonic() - began
         time.sleep(0.2)
-    return time.monotonic() - began
+    return led, decided, time.monotonic() - began
+
+
+def _series(name: str) -> list[float]:
+    """The values of one of the operator's metrics; none while it does not answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{_METRICS_PORT}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+    except OSError:
+        return []
+    lines = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+    return [float(line.rpartition(" ")[2]) for line in lines]
+
+
+def _late() -> float:
+    return max(_series("wsfleet_loop_late_seconds"), default=float("nan"))
 
 
 def _measure(operator: subprocess.Popen[bytes], port: int, seconds: float, fleets: int) -> None:
@@ -150,12 +180,13 @@ def _measure(operator: subprocess.Popen[bytes], port: int, seconds: float, fleet
     while time.monotonic() < end:
         most = max(most, resident_bytes(operator.pid))
         time.sleep(1)
+    late = _late()
     report, passed = _report(port), time.monotonic() - began
     cpu = (cpu_seconds(operator.pid) - before) / passed
     if os.environ.get("WSFLEET_BENCH_PROFILE"):
         operator.send_signal(signal.SIGUSR2)
     minutes = passed / 60
-    print(f"CPU {100 * cpu:.0f} % of a core, memory {most / 2**20:.0f} MiB")
+    print(f"CPU {100 * cpu:.0f} % of a core, memory {most / 2**20:.0f} MiB; longest hold {late:.2f} s")
     print(
         f"{report['scrapes'] / passed:.0f} samples/s; each node every {report['gap_median']:.2f} s (median), "
         f"{report['gap_p99']:.2f} s (p99), {report['gap_max']:.2f} s (longest)"

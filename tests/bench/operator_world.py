@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 import sys
 import time
@@ -16,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import cast
 
+import orjson
 import uvloop
 from aiohttp import web
 
@@ -27,6 +29,7 @@ from wsfleet.scrape.transport import ADMIN_PORT
 NAMESPACE = "games"
 CALLER = "operator"
 LEASE = "wsfleet-operator"
+_BEGAN = time.monotonic()
 _BALLAST = "x" * 3000  # what a real pod has in spec and managedFields, and the operator lets go
 
 
@@ -135,17 +138,18 @@ class Admin(asyncio.Protocol):
         self._count += 1
         self._world.scraped(self._address)
         connections = 4000 + sum(self._address.encode()) + self._count % 7
-        body = json.dumps(status(connections, 20.0 + self._count % 3)).encode()
+        body = orjson.dumps(status(connections, 20.0 + self._count % 3, time.monotonic() - _BEGAN))
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         self._transport.write(head.encode() + body)
 
 
-def status(connections: int, cpu_percent: float) -> Object:
-    """As a node says it."""
+def status(connections: int, cpu_percent: float, seconds: float) -> Object:
+    """As a node says it that has run for so many seconds, and some before."""
+    deliveries = 2 * connections * seconds * random.uniform(0.99, 1.01)
     return {
         "node": "fleet-1-abc",
         "version": "0.1.0",
-        "uptime_seconds": 5000.5,
+        "uptime_seconds": 5000.5 + seconds,
         "ready": True,
         "not_ready_reason": None,
         "connections": {"current": connections, "max": 9000},
@@ -166,7 +170,15 @@ def status(connections: int, cpu_percent: float) -> Object:
         },
         "drain": {"state": "none", "remaining": 0, "rate_per_second": 0.0, "seconds_left": 0},
         "settings": {"hash": None, "error": None, "values": {f"WS_SETTING_{n}": str(n) for n in range(40)}},
-        "costs": {"cpu_seconds_total": 1000.5, "deliveries_total": 10**9, "messages_in_total": 10**6},
+        "costs": {
+            "cpu_seconds_total": 1000.5 + 80e-6 * deliveries + 0.02 * seconds,
+            "deliveries_total": 10**9 + deliveries,
+            "replayed_total": 0,
+            "messages_in_total": 10**6 + 12 * seconds,
+            "feed_readers": 1,
+            "memory_bytes_per_connection": 9000.5,
+            "memory_over_connections": connections,
+        },
     }
 
 

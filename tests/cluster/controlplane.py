@@ -132,6 +132,7 @@ def controller_flags(places: Places) -> list[str]:
         "--kube-api-qps=200",  # the default of 20 a second makes the removal of 1,000 pods take 50 s
         "--kube-api-burst=400",
         f"--flex-volume-plugin-dir={places.state}/flex",  # else it makes a folder under /usr/libexec
+        "--horizontal-pod-autoscaler-sync-period=5s",  # 15 s is a long time in a test
         "--node-monitor-period=2s",
         "--node-monitor-grace-period=16s",
     ]

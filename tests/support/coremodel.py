@@ -8,7 +8,6 @@ told as possibly missing, or passed over as it had asked for.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import socket
@@ -17,6 +16,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.simloop import VirtualLoop
 from tests.support.wsclient import CLOSE, PING, TEXT, text_frame
 from wsnode.channels import CONFLATE, DELTA, Channels, matches
 from wsnode.config import Settings
@@ -28,6 +28,7 @@ from wsnode.joining import Joiner
 from wsnode.link import DEFLATE, PLAIN, Link
 from wsnode.links import Links
 from wsnode.message import Message
+from wsnode.position import PositionClock
 from wsnode.protocol.delta import apply_delta
 from wsnode.ring import Ring, Window
 from wsnode.sessions import Sessions
@@ -46,12 +47,13 @@ class Truth:
 class World:
     """The core of a node, wired as `node.Node` does it."""
 
-    def __init__(self, window: Window, queue: int) -> None:
-        self.loop = asyncio.get_running_loop()
+    def __init__(self, virtual: VirtualLoop, window: Window, queue: int, position_interval: float) -> None:
+        self.loop = virtual.as_loop()
         self.settings = Settings(
             worker_queue_size=queue,
             client_rate_burst=100_000,
             client_rate_per_second=100_000,
+            position_interval=position_interval,
             ping_interval=1,
         )
         self.counters = Counters()
@@ -67,8 +69,15 @@ class World:
         self.links.on_data = self.sessions.read
         self.links.on_leave = self.channels.leave
         self.links.on_emptied = self._emptied
+        self.positions = PositionClock(self.loop, position_interval, self.fanout.position)
+        self.positions.start()
         self.truth = Truth()
         self.restart("epoch-0")
+
+    def close(self) -> None:
+        """Ends all of it."""
+        self.positions.stop()
+        self.links.shut()
 
     def _emptied(self, link: Link) -> None:
         self.flusher.flush(link)

@@ -69,6 +69,8 @@ class ScriptedApi:
         """While set nothing is answered, and watches are cut."""
         self.port = 0
         self.requests: dict[str, int] = {}
+        self.refused: dict[tuple[str, str, str], int] = {}
+        """By method, kind and name: the HTTP status that such a write gets, as from a webhook."""
         self._kinds: dict[str, _Kind] = {}
         self._version = 1000
         self._changed = changed
@@ -251,6 +253,8 @@ class ScriptedApi:
         namespace, name, subresource = place
         name = name or (body.get("metadata") or {}).get("name", "")
         old = self.get(plural, namespace, name)
+        if refused := self.refused.get((method, plural, name)):
+            return _failure(refused, "Refused", f"a webhook refuses {plural} {name}")
         if method == "POST":
             if old is not None:
                 return _failure(409, "AlreadyExists", f"{plural} {name} exists")

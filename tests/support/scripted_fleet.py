@@ -31,6 +31,7 @@ class Command:
     node: str
     term: int
     status: int
+    verb: str = "PUT /drain"
 
 
 class ScriptedNode:
@@ -47,7 +48,8 @@ class ScriptedNode:
     async def start(self) -> None:
         app = web.Application()
         app.router.add_get("/status", self._status)
-        app.router.add_route("*", "/drain", self._drain)
+        app.router.add_route("*", "/drain", self._heed)
+        app.router.add_route("*", "/shed", self._heed)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, self.address, ADMIN_PORT).start()
@@ -56,27 +58,53 @@ class ScriptedNode:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _status(self, request: web.Request) -> web.Response:
-        state = "drained" if self.draining else "none"
-        return web.json_response(
-            {
-                "ready": not self.draining,
-                "connections": {"current": 0 if self.draining else 100, "max": 9000},
-                "cpu": {"percent": 10.0},
-                "feed": {"connected": True, "paused": False, "seeded": True},
-                "drain": {"state": state, "remaining": 0},
-            }
-        )
+    @property
+    def ready(self) -> bool:
+        """What its readiness probe says."""
+        return not self.draining
 
-    async def _drain(self, request: web.Request) -> web.Response:
+    def figures(self) -> Object:
+        """What it says of itself."""
+        return {
+            "connections": {"current": 0 if self.draining else 100, "max": 9000},
+            "drain": {"state": "drained" if self.draining else "none", "remaining": 0},
+        }
+
+    def drain(self, rate: float | None) -> None:
+        """`PUT /drain`."""
+        self.draining = True
+
+    def cancel_drain(self) -> None:
+        """`DELETE /drain`."""
+        self.draining = False
+
+    def shed(self, body: Object) -> None:
+        """`PUT /shed`: these nodes close nobody."""
+
+    async def _status(self, request: web.Request) -> web.Response:
+        common = {
+            "ready": self.ready,
+            "cpu": {"percent": 10.0},
+            "feed": {"connected": True, "paused": False, "seeded": True},
+        }
+        return web.json_response(common | self.figures())
+
+    async def _heed(self, request: web.Request) -> web.Response:
         term = request.headers.get("X-Wsfleet-Term", "0")
+        body = await request.json() if request.can_read_body else {}
         try:
             self._gate.check(request.headers.get("X-Wsfleet-Token"), term)
             status, answer = 200, "heeded"
-            self.draining = request.method == "PUT"
+            if request.path == "/shed":
+                self.shed(body)
+            elif request.method == "PUT":
+                self.drain(body.get("rate"))
+            else:
+                self.cancel_drain()
         except RefusedError as error:
             status, answer = error.status, error.message
-        self._heard.append(Command(time.monotonic(), self.name, int(term), status))
+        verb = f"{request.method} {request.path}"
+        self._heard.append(Command(time.monotonic(), self.name, int(term), status, verb))
         return web.json_response({"answer": answer}, status=status)
 
 
@@ -86,14 +114,24 @@ class ScriptedFleet:
     def __init__(self, folder: Path) -> None:
         self.api = ScriptedApi(self._changed)
         self.commands: list[Command] = []
-        self.nodes: dict[str, ScriptedNode] = {}
+        self.nodes: dict[str, Any] = {}
         self.lease_writes: list[tuple[float, str, int]] = []
         """When, holder and transitions after each change of a lease; all empty once it is deleted."""
-        self._token_file = folder / "tokens"
+        self.token_file = folder / "tokens"
+
+    def make_node(self, name: str) -> ScriptedNode:
+        """A node that a kubelet starts."""
+        return ScriptedNode(name, self.token_file, self.commands)
+
+    def turn(self) -> None:
+        """Called about twenty times a second."""
+
+    def removed(self, node: Any) -> None:
+        """A pod is gone."""
 
     def _changed(self, plural: str, event: str, obj: Object) -> None:
         if plural == "secrets" and event != "DELETED":
-            self._token_file.write_bytes(base64.b64decode(obj["data"]["tokens"]))
+            self.token_file.write_bytes(base64.b64decode(obj["data"]["tokens"]))
         if plural == "leases":
             spec = {} if event == "DELETED" else obj.get("spec") or {}
             said = spec.get("holderIdentity") or "", int(spec.get("leaseTransitions") or 0)
@@ -107,7 +145,10 @@ class ScriptedFleet:
                 for pod in self.api.all("pods"):
                     self._heed_probe(pod)
                 for name in self.nodes.keys() - {pod["metadata"]["name"] for pod in self.api.all("pods")}:
-                    await self.nodes.pop(name).stop()
+                    # Known until it is closed: cancelled in between, nobody else would close it.
+                    await self.nodes[name].stop()
+                    self.removed(self.nodes.pop(name))
+                self.turn()
                 await asyncio.sleep(0.05)
         finally:
             for node in self.nodes.values():
@@ -117,7 +158,7 @@ class ScriptedFleet:
         metadata = replicaset["metadata"]
         namespace, wanted = metadata["namespace"], replicaset["spec"].get("replicas", 1)
         own = [one for one in self.api.all("pods") if _owner(one) == metadata["uid"]]
-        for pod in sorted(own, key=_cost)[: max(0, len(own) - wanted)]:
+        for pod in sorted(own, key=_rank)[: max(0, len(own) - wanted)]:
             self.api.remove("pods", namespace, pod["metadata"]["name"])
         for _ in range(wanted - len(own)):
             await self._make_pod(replicaset)
@@ -128,7 +169,7 @@ class ScriptedFleet:
     def _heed_probe(self, pod: Object) -> None:
         """A draining node is not ready."""
         metadata, node = pod["metadata"], self.nodes.get(pod["metadata"]["name"])
-        ready = "True" if node is not None and not node.draining else "False"
+        ready = "True" if node is not None and node.ready else "False"
         scheduled, before = pod["status"]["conditions"]
         if before["status"] != ready:
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -140,9 +181,12 @@ class ScriptedFleet:
     async def _make_pod(self, replicaset: Object) -> None:
         metadata, template = replicaset["metadata"], replicaset["spec"]["template"]
         name = f"{metadata['name']}-{next(_numbers)}"
-        node = self.nodes[name] = ScriptedNode(name, self._token_file, self.commands)
+        node = self.nodes[name] = self.make_node(name)
         await node.start()
-        self.api.put("pods", pod_of(metadata, template["metadata"], name, node.address))
+        pod = pod_of(metadata, template["metadata"], name, node.address)
+        if not node.ready:
+            pod["status"]["conditions"][1]["status"] = "False"
+        self.api.put("pods", pod)
 
 
 def pod_of(owner: Object, template_metadata: Object, name: str, address: str) -> Object:
@@ -180,5 +224,8 @@ def _owner(pod: Object) -> Any:
     return pod["metadata"]["ownerReferences"][0]["uid"]
 
 
-def _cost(pod: Object) -> int:
-    return int((pod["metadata"].get("annotations") or {}).get(names.DELETION_COST_ANNOTATION, 0))
+def _rank(pod: Object) -> tuple[bool, int]:
+    """The controller's order of deletion: not ready first, then by cost."""
+    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"]["conditions"])
+    cost = (pod["metadata"].get("annotations") or {}).get(names.DELETION_COST_ANNOTATION, 0)
+    return ready, int(cost)

@@ -67,6 +67,12 @@ class VirtualLoop:
         heapq.heappush(self._timers, (self.clock.now + delay, next(self._count), timer))
         return timer
 
+    def call_at(self, when: float, call: Callable[..., None], *args: Any) -> _Timer:
+        return self.call_later(when - self.clock.now, call, *args)
+
+    def time(self) -> float:
+        return self.clock.now
+
     def add_reader(self, fd: int, call: Callable[[], None]) -> None:
         self._readers[fd] = call
 

@@ -70,7 +70,7 @@ class Settings(BaseModel):
     cpu_reject_threshold: float = _live(75.0, "CPU % above which new connections are refused", ge=1, le=94)
     cpu_pause_threshold: float = _live(80.0, "CPU % above which reading from NATS pauses", ge=2, le=99)
     max_connections_per_address: int = _live(
-        0, "connections of one client address at most; 0 is no limit", ge=0, le=1_000_000
+        0, "connections of one client address (IPv6: of a /64) at most; 0 is no limit", ge=0, le=1_000_000
     )
 
     # What one client may do.

@@ -25,6 +25,18 @@ def _sum(one: Any, other: Any) -> Any:
     return one + other
 
 
+def count_lost(counters: Counters, held: int) -> None:
+    """Adds the end of the connections that a process held when it ended, `held` as its table said last.
+
+    Its counts are up to a second older: who came since is counted as let in, who went meanwhile as lost.
+    """
+    counted = counters.connections_opened - counters.connections_closed.total()
+    counters.connections_opened += max(0, held - counted)
+    lost = max(held, counted)
+    if lost:
+        counters.connections_closed["crash"] += lost
+
+
 class StreamCount:
     """What every process counts of the same stream, counted once: as its longest-lived reader sees it.
 
@@ -81,6 +93,7 @@ def joint_feed(feeds: Sequence[FeedStatus]) -> FeedStatus:
         epoch=furthest.epoch,
         oldest=max(feed.oldest for feed in same),
         problem=next((feed.problem for feed in feeds if feed.problem is not None), None),
+        trouble=next((feed.trouble for feed in (*seeded, *feeds) if feed.trouble is not None), None),
         stream=furthest.stream or next((feed.stream for feed in feeds if feed.stream is not None), None),
     )
 

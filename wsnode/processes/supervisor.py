@@ -25,7 +25,7 @@ from wsnode.listener import bind_listener
 from wsnode.logs import fields
 from wsnode.processes.child import Child
 from wsnode.processes.messages import Begin, End
-from wsnode.processes.sums import StreamCount, add_counters
+from wsnode.processes.sums import StreamCount, add_counters, count_lost
 from wsnode.processes.table import make_table
 
 _log = logging.getLogger(__name__)
@@ -210,12 +210,15 @@ class Supervisor:
             self.up.set()
 
     def _ended(self, child: Child, how: str, cpu_seconds: float) -> None:
+        held = self.table.open_of(child.row)
         self.table.clear(child.row)
         del self.children[child.row]
         self.cpu_gone += cpu_seconds
         self.stream.forget(child.pid)
-        if child.report is not None:
-            add_counters(self.gone, child.report.counters)
+        counters = child.report.counters if child.report is not None else Counters()
+        if self._none_left is None:  # else it was told to end, and closed what it still had
+            count_lost(counters, held)
+        add_counters(self.gone, counters)
         if self._replacing:
             _log.error("a process ended", extra=fields(of=child.row, pid=child.pid, how=how))
             if time.monotonic() - child.started > _LONG_LIVED_SECONDS:

@@ -18,7 +18,7 @@ from wsnode.processes.letting_go import LettingGo
 from wsnode.processes.messages import Report
 from wsnode.processes.sums import joint_feed
 from wsnode.processes.supervisor import Supervisor
-from wsnode.view import DrainStatus, FeedStatus, ProcessStatus, ShedStatus, TlsStatus
+from wsnode.view import DrainStatus, FeedStatus, ProcessStatus, ShedStatus, TlsStatus, waiting_for_feed
 from wsnode.watch import SettingsChange, describe_change
 
 _log = logging.getLogger(__name__)
@@ -164,8 +164,7 @@ class WholeNode:
         if seeded and (self._was_ready or (self._supervisor.up.is_set() and seeded == len(feeds))):
             self._was_ready = True
             return None
-        problem = next((feed.problem for feed in feeds if feed.problem is not None), None)
-        return problem or ("waiting for the stream" if feeds else "no process serves yet")
+        return waiting_for_feed(joint_feed(feeds)) if feeds else "no process serves yet"
 
     @property
     def healthy(self) -> bool:

@@ -11,6 +11,7 @@ negotiated compression passes the way to inflate a whole message.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable
 
 from websockets.exceptions import ProtocolError
@@ -113,24 +114,31 @@ def frame_bounds(data: bytes | bytearray, start: int, limit: int) -> tuple[int, 
 
 
 def read_frames(
-    data: bytes | bytearray, fragments: Fragments | None, limit: int, inflate: Inflate | None = None
+    data: bytes | bytearray,
+    fragments: Fragments | None,
+    limit: int,
+    inflate: Inflate | None = None,
+    start: int = 0,
+    most: int = sys.maxsize,
 ) -> tuple[list[Received], int, Fragments | None, FrameError | None]:
-    """All whole messages and control frames at the beginning of `data`.
+    """The whole messages and control frames at the beginning of `data`.
 
     Args:
         data: what the client sent and was not consumed before.
         fragments: what the last call returned.
         limit: largest message in bytes, over all its fragments, compressed and inflated.
         inflate: for a client that negotiated compression.
+        start: so many bytes of `data` were consumed before.
+        most: no more messages and control frames than this; fewer are all that there are.
 
     Returns:
-        What was received, how many bytes of `data` that took, the fragmented message under way,
+        What was received, up to where `data` is consumed now, the fragmented message under way,
         and what ends the connection, if the client broke the rules after what was received.
     """
     received: list[Received] = []
-    start, end = 0, len(data)
+    end = len(data)
     try:
-        while start < end:
+        while start < end and len(received) < most:
             bounds = frame_bounds(data, start, limit)
             if bounds is None or end - start < bounds[1]:
                 break

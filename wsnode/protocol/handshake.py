@@ -12,10 +12,10 @@ import base64
 import hashlib
 import http
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -33,13 +33,15 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _SWITCHING = (
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 )
-# Request line and header lines of RFC 9112, without what is rare; path and query apart.
-_USUAL = re.compile(
-    rb"GET (/[\w./~%-]*)(?:\?([\w.,/~%=&*:+-]*))? HTTP/1\.1\r\n"
-    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}:[\t\x20-\x7e\x80-\xff]{0,4096}\r\n){1,64})\r\n"
+# Request line (path and query apart) and header lines of RFC 9112, without what is rare.
+_USUAL_REQUEST = re.compile(rb"GET (/[\w./~%-]*)(?:\?([\w.,/~%=&*:+-]*))? HTTP/1\.1\r\n")
+_USUAL_LINES = re.compile(
+    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}:[\t\x20-\x7e\x80-\xff]{0,4096}\r\n){1,64}\r\n"
 )
 _KEY_LINE = re.compile(rb"(?i:\r\nsec-websocket-key:)[ \t]*([A-Za-z0-9+/]{21}[AQgw]==)[ \t]*\r\n")
 _ANY_KEY = b"AAAAAAAAAAAAAAAAAAAAAA=="  # base64 of 16 bytes, as every key is
+_MOST_REMEMBERED = 64
+_DIGEST_BYTES = 16
 _UNUSUAL = frozenset([b"content-length", b"transfer-encoding"])
 
 # The library says a line for each connection; the node counts them instead.
@@ -81,12 +83,37 @@ def read_opening(head: bytes) -> Opening | bytes:
 
 
 class _Seen(NamedTuple):
-    """What a usual request says besides its key, which alone differs from client to client of a kind."""
+    """What matters of a usual request's headers, but for its key: the same for all clients of a kind."""
 
-    path: str
-    query: str
     origin: str | None
     offers: str
+
+
+class _Remembered:
+    """Headers that were read before, for the many clients that send the same.
+
+    What they say may be secret (Cookie, Authorization), so nothing of it is kept: headers are known again by
+    a digest, keyed so that nobody can choose two that have the same.
+    """
+
+    def __init__(self) -> None:
+        self._key = os.urandom(hashlib.blake2b.MAX_KEY_SIZE)
+        self._seen: dict[bytes, _Seen] = {}
+
+    def read(self, lines: bytes) -> _Seen | None:
+        """What matters of header lines, of which the key is `_ANY_KEY`; None where they are not usual."""
+        digest = hashlib.blake2b(lines, digest_size=_DIGEST_BYTES, key=self._key).digest()
+        seen = self._seen.get(digest)
+        if seen is None:
+            seen = _read_lines(lines)
+            if seen is not None:
+                if len(self._seen) >= _MOST_REMEMBERED:
+                    del self._seen[next(iter(self._seen))]
+                self._seen[digest] = seen
+        return seen
+
+
+_remembered = _Remembered()
 
 
 def _read_usual(head: bytes) -> Opening | None:
@@ -94,18 +121,18 @@ def _read_usual(head: bytes) -> Opening | None:
 
     Nothing is refused here: a request is either beyond doubt or the library's to judge.
     """
-    found = _KEY_LINE.search(head)
-    if found is None:
+    asked, found = _USUAL_REQUEST.match(head), _KEY_LINE.search(head)
+    if asked is None or found is None:
         return None
     key = found[1]
     # A key of another client stands in: whatever else is there is the same for all that send the same.
-    seen = _read_without_key(head[: found.start(1)] + _ANY_KEY + head[found.end(1) :])
+    seen = _remembered.read(head[asked.end() : found.start(1)] + _ANY_KEY + head[found.end(1) :])
     if seen is None:
         return None
     return Opening(
         method="GET",
-        path=seen.path,
-        query=seen.query,
+        path=asked[1].decode(),
+        query=(asked[2] or b"").decode(),
         origin=seen.origin,
         upgrade=True,
         offers=seen.offers,
@@ -114,13 +141,11 @@ def _read_usual(head: bytes) -> Opening | None:
     )
 
 
-@lru_cache(maxsize=64)
-def _read_without_key(head: bytes) -> _Seen | None:
-    match = _USUAL.fullmatch(head)
-    if match is None:
+def _read_lines(lines: bytes) -> _Seen | None:
+    if _USUAL_LINES.fullmatch(lines) is None:
         return None
     fields: dict[bytes, bytes] = {}
-    for line in match[3].split(b"\r\n")[:-1]:
+    for line in lines.split(b"\r\n")[:-2]:
         name, _, value = line.partition(b":")
         name = name.lower()
         if name in fields or name in _UNUSUAL:
@@ -137,8 +162,6 @@ def _read_without_key(head: bytes) -> _Seen | None:
         return None
     origin = fields.get(b"origin")
     return _Seen(
-        path=match[1].decode(),
-        query=(match[2] or b"").decode(),
         origin=None if origin is None else origin.decode("latin-1"),
         offers=fields.get(b"sec-websocket-extensions", b"").decode("latin-1"),
     )

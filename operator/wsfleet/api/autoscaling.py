@@ -15,6 +15,10 @@ from pydantic import Field, StringConstraints, field_validator
 
 from wsfleet.api.base import Rule, SpecModel, section
 
+MOST_NODES = 5000
+"""Of one fleet: the most machines that Kubernetes answers for [its documentation, "Considerations for large
+clusters"]."""
+
 
 def _cron_field(value: str, suffix: str = "") -> str:
     """The pattern of one field: values, ranges, lists of both, steps."""
@@ -112,7 +116,7 @@ class Schedule(SpecModel):
     )
     min_replicas: int = Field(
         ge=1,
-        le=1000,
+        le=MOST_NODES,
         description="fewest nodes while it holds; the higher one of this and minReplicas counts",
     )
     duration_seconds: int | None = Field(
@@ -166,8 +170,8 @@ class Autoscaling(SpecModel):
         ),
     )
 
-    min_replicas: int = Field(default=1, ge=1, le=1000, description="fewest nodes")
-    max_replicas: int = Field(ge=1, le=1000, description="most nodes")
+    min_replicas: int = Field(default=1, ge=1, le=MOST_NODES, description="fewest nodes")
+    max_replicas: int = Field(ge=1, le=MOST_NODES, description="most nodes")
     connections: ConnectionsTrigger = section(ConnectionsTrigger, "nodes by the total of connections")
     cpu: CpuTrigger = section(CpuTrigger, "nodes by CPU")
     rejections: RejectionsTrigger = section(RejectionsTrigger, "nodes by refused clients")

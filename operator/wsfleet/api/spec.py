@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from wsfleet.api.autoscaling import Autoscaling
+from wsfleet.api.autoscaling import MOST_NODES, Autoscaling
 from wsfleet.api.base import Rule, SpecModel, section
 from wsfleet.api.machine_types import MACHINE_TYPES
 from wsfleet.api.network import Nats, ObjectName, ServiceSpec, Tls
@@ -240,7 +240,7 @@ class WsFleetSpec(SpecModel):
     replicas: int | None = Field(
         default=None,
         ge=0,
-        le=1000,
+        le=MOST_NODES,
         description="nodes while autoscaling is absent; a new fleet runs 1 without it, others hold theirs",
     )
     reconnects: Reconnects = section(Reconnects, "the fleet's budget of closed connections")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -34,6 +36,9 @@ def operator(
     log_level: Annotated[str | None, typer.Option(help="Least level logged (WSFLEET_LOG_LEVEL).")] = None,
 ) -> None:
     """Run the operator until it is stopped; settings also come from variables WSFLEET_*."""
+    # In a container this is process 1, to which the kernel gives no signal that has no handler; and what
+    # follows takes seconds. Once it has begun to look at anything, it has handlers of its own.
+    signal.signal(signal.SIGTERM, _end_at_once)
     import asyncio
 
     from wsfleet.app import Operator
@@ -68,4 +73,15 @@ def operator(
     except LoginError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error
-    asyncio.run(run(Operator(options, login)))
+    working = run(Operator(options, login))
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(working)
+    else:
+        uvloop.run(working)  # of ten thousand answers in five seconds it makes half the work
+
+
+def _end_at_once(_signal: int, _frame: FrameType | None) -> None:
+    """Told to stop before anything has begun."""
+    os._exit(0)

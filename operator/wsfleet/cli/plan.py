@@ -158,6 +158,9 @@ def plan(
     cost_memory_kb: Annotated[
         Any, _option("--cost-memory-kb", "Memory a connection, in KB of 1024 (102.4).", values.decimal, "KB")
     ] = None,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="TLS is ended in the nodes: 16 KB more a connection.")
+    ] = False,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting by hand: maxConnections=12000 (repeat).", metavar="NAME=VALUE"),
@@ -254,6 +257,7 @@ def _inputs(given: dict[str, Any]) -> Inputs:
         fanout=Fanout(given["fanout"].value),
         lean_queue=given["lean_queue"],
         egress_usd_per_gib=given["egress_price"],
+        tls=given["tls"],
     )
 
 
@@ -310,6 +314,7 @@ def _costs(given: dict[str, Any]) -> Costs:
         connection_memory_bytes=seed.connection_memory_bytes if memory is None else memory * 1024,
         intake_cpu_us=Fraction(0) if intake is None else intake,
         source=CostSource.BY_HAND,
+        memory_has_tls=memory is not None,
     )
 
 

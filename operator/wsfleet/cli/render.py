@@ -91,6 +91,7 @@ def _machine(screen: Console, plan: Plan) -> None:
 
 def _load(screen: Console, plan: Plan) -> None:
     load, costs, capacity = plan.inputs.load, plan.inputs.costs, plan.capacity
+    tls = plan.inputs.tls_memory_bytes
     users = (
         count(load.users)
         if load.users == load.most_users
@@ -113,6 +114,7 @@ def _load(screen: Console, plan: Plan) -> None:
             "costs",
             f"{costs.source}: {plain(costs.message_cpu_us, 3)} us a message, "
             f"{mb(costs.connection_memory_bytes)} a connection"
+            + (f" and {tls // 1024} KB for TLS" if tls else "")
             + (f", {plain(costs.intake_cpu_us, 3)} us a published message" if costs.intake_cpu_us else "")
             + f"; so {vcpu(capacity.connection_cpu_us)} a connection",
         ),

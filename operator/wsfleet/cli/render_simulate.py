@@ -10,15 +10,14 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from wsfleet.simulate.run import Comparison, Run
+    from wsfleet.simulate.targets import Target
 
 _WIDE = 132
 
 
 def render_comparisons(comparisons: Sequence[Comparison], seed: int) -> None:
     """One table: a row for each scenario and way of running the fleet, the oracle's row below them."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, _WIDE)
+    console = _console()
     table = Table(title=f"Simulated fleets, seed {seed}", title_justify="left")
     table.add_column("scenario", no_wrap=True)
     table.add_column("run by")
@@ -50,6 +49,29 @@ def render_comparisons(comparisons: Sequence[Comparison], seed: int) -> None:
         "above the mean, at the worst tenth of the time; turns/h: changes of direction in the worst hour",
         style="dim",
     )
+
+
+def render_targets(found: Sequence[Target]) -> None:
+    """The figures to reach as a table; what is missed is named below it."""
+    console = _console()
+    table = Table(title="Figures to reach", title_justify="left")
+    for name in ("scenario", "figure", "wanted", "reached", ""):
+        table.add_column(name)
+    for one in found:
+        table.add_row(one.scenario, one.figure, one.wanted, one.reached, "met" if one.met else "MISSED")
+    console.print(table)
+    missed = [one for one in found if not one.met]
+    if not missed:
+        console.print(f"All {len(found)} are met.")
+    for one in missed:
+        console.print(f"missed: {one.scenario}: {one.figure} {one.reached}, wanted {one.wanted}")
+
+
+def _console() -> Console:
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, _WIDE)
+    return console
 
 
 def _figures(run: Run, oracle_hours: float) -> tuple[str, ...]:

@@ -69,6 +69,7 @@ def simulate(
 
     The model counts clients by node. It runs the functions that the operator runs: scaling, steering,
     drains, rollouts. The oracle knows the trace, holds the same targets and pays the least node-hours.
+    For named traces a second table has the figures to reach, and names those that are missed.
     """
     if list_scenarios:
         _list()
@@ -87,7 +88,7 @@ def simulate(
     done = [_run(one, setup, seed, hpa) for one in scenarios]
     if svg is not None:
         _draw(done, svg)
-    _write(done, seed, output)
+    _write(done, seed, output, timed=all_scenarios)
 
 
 def _list() -> None:
@@ -181,15 +182,21 @@ def _draw(done: list[Comparison], folder: Path) -> None:
         raise typer.BadParameter(f"--svg {folder}: {error.strerror}") from error
 
 
-def _write(done: list[Comparison], seed: int, output: Form) -> None:
+def _write(done: list[Comparison], seed: int, output: Form, *, timed: bool) -> None:
+    """`timed`: a decision's time is among the figures to reach; it is another one in each run."""
+    from wsfleet.simulate.targets import decide_target, targets
+
+    found = [*targets(done), *([decide_target()] if timed else [])]
     if output is Form.JSON:
         import json
 
-        from wsfleet.simulate.report import document
+        from wsfleet.simulate.report import document, reached
 
-        value = {"seed": seed, "scenarios": [document(one) for one in done]}
+        value = {"seed": seed, "scenarios": [document(one) for one in done], "targets": reached(found)}
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
         return
-    from wsfleet.cli.render_simulate import render_comparisons
+    from wsfleet.cli.render_simulate import render_comparisons, render_targets
 
     render_comparisons(done, seed)
+    if found:
+        render_targets(found)

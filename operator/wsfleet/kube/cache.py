@@ -89,6 +89,11 @@ class Cache:
     def replicasets(self, fleet: Key) -> list[Object]:
         return self._of(REPLICASET, fleet[0]).indexed(fleet)
 
+    def every(self, kind: Kind) -> list[Object]:
+        """The objects of a watched kind, of all fleets."""
+        scopes = [reflector for (one, _), reflector in self._reflectors.items() if one == kind]
+        return [obj for reflector in scopes for obj in reflector.all()]
+
     def get(self, kind: Kind, namespace: str, name: str) -> Object | None:
         """An owned object as last seen; None also for kinds that are not watched."""
         if kind not in self._kinds:

@@ -7,7 +7,6 @@ because the operator also handles kinds for which that library has no model.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from kubernetes.aio.client.api_client import ApiClient
 
 from wsfleet.kube.errors import UnavailableError, error_for
 from wsfleet.kube.kinds import REPLICASET, Kind, Object, kind_of, name_of, namespace_of
+from wsfleet.kube.reading import read_json
 
 FIELD_MANAGER = "wsfleet"
 PAGE_SIZE = 500
@@ -186,7 +186,7 @@ class KubeClient:
                     raise error_for(operation, response.status, await response.read())
                 yield {"type": "OPENED", "object": {}}
                 async for line in _lines(response.content):
-                    yield json.loads(line)
+                    yield read_json(line)
         except aiohttp.SocketTimeoutError:
             return
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
@@ -240,7 +240,7 @@ class KubeClient:
             retry_after = response.headers.get("Retry-After")
             raise error_for(operation, response.status, answer, retry_after=retry_after)
         try:
-            return json.loads(answer) if answer else {}
+            return read_json(answer) if answer else {}
         except ValueError as exc:
             raise UnavailableError(operation, response.status, "the answer is not JSON") from exc
 

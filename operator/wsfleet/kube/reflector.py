@@ -59,6 +59,8 @@ class Reflector:
         self._changed = changed
         self._objects: dict[Key, Object] = {}
         self._by_index: dict[Key, dict[Key, Object]] = {}
+        self._in_order: dict[Key, list[Object]] = {}
+        """The same by name, kept until one of them changes: a look asks several times for 500 pods."""
         self._turned = self._heard = time.monotonic()
 
     @property
@@ -82,7 +84,13 @@ class Reflector:
 
     def indexed(self, value: Key) -> list[Object]:
         """The objects whose index value this is, by name."""
-        return [obj for _, obj in sorted(self._by_index.get(value, {}).items())]
+        found = self._in_order.get(value)
+        if found is None:
+            if value not in self._by_index:
+                return []
+            found = [obj for _, obj in sorted(self._by_index[value].items(), key=_key_of_item)]
+            self._in_order[value] = found
+        return found.copy()
 
     def put(self, obj: Object) -> None:
         """Take over what a write has just returned, so that the next look does not see an older state."""
@@ -174,6 +182,7 @@ class Reflector:
         value = self._index(obj)
         if value is not None:
             self._by_index.setdefault(value, {})[key] = obj
+            self._in_order.pop(value, None)
         self._changed(obj)
 
     def _drop(self, key: Key) -> None:
@@ -185,9 +194,14 @@ class Reflector:
     def _unindex(self, key: Key, obj: Object) -> None:
         value = self._index(obj)
         if value is not None and value in self._by_index:
+            self._in_order.pop(value, None)
             self._by_index[value].pop(key, None)
             if not self._by_index[value]:
                 del self._by_index[value]
+
+
+def _key_of_item(item: tuple[Key, Object]) -> Key:
+    return item[0]
 
 
 def _is_newer(obj: Object, old: Object) -> bool:

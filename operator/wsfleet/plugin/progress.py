@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wsfleet.plugin.nodes import Node
+from wsfleet.scaling.balance_view import most_in_order
 from wsfleet.scaling.words import counted
 
 
@@ -43,8 +43,7 @@ def spreading(nodes: Sequence[Node], tolerance_percent: float, phase: str | None
     """How evenly the connections are spread: done when no node is above the mean by more than the tolerance.
 
     Nodes that leave don't count; figures that are missing keep it from being done. `phase` is the operator's
-    word for where it stands. What a node may have at most is as in `scaling`: of few connections always one
-    more than the mean.
+    word for where it stands.
     """
     serving = [node for node in nodes if node.ready and not node.leaving]
     told = [node.connections for node in serving if node.connections is not None]
@@ -57,8 +56,8 @@ def spreading(nodes: Sequence[Node], tolerance_percent: float, phase: str | None
         return Progress("no connections", done=True)
     share = (most / mean - 1) * 100
     text = f"fullest node {most:,}, mean {mean:,.0f} connections ({share:+.0f} %)"
-    allowed = max(math.ceil(mean), math.floor(mean * (100 + tolerance_percent) / 100))
-    return Progress(text + (f"; {phase}" if phase else ""), done=most <= allowed)
+    in_order = most <= most_in_order(mean, tolerance_percent / 100)
+    return Progress(text + (f"; {phase}" if phase else ""), done=in_order)
 
 
 def _are_ready(number: int) -> str:

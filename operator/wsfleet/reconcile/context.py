@@ -17,6 +17,8 @@ from wsfleet.kube.events import EventRecorder
 from wsfleet.kube.kinds import Kind, Object
 from wsfleet.metrics import Metrics
 from wsfleet.options import OperatorOptions
+from wsfleet.reconcile.applied import AppliedSpec
+from wsfleet.reconcile.troubles import Troubles
 from wsfleet.scaling import History, RebalanceMemory, Step
 from wsfleet.scrape import NodeAdmin, NodeFigures
 
@@ -47,6 +49,8 @@ BALANCE = "rebalance"
 """Of the status' memory: where a rebalance stands."""
 SAID = "said"
 """Of the status' memory: the remarks that were made."""
+APPLIED = "applied"
+"""Of the status' memory: the last spec that was carried out."""
 
 
 @dataclass(slots=True)
@@ -61,6 +65,15 @@ class FleetState:
     """Monotonic seconds of the last write of the status."""
     prepared: Prepared | Problem | None = None
     prepared_for: object = None
+    applied: AppliedSpec | None = None
+    """The last spec that was carried out; None before the first, or where that is not known."""
+    kept: Prepared | Problem | None = None
+    """What was prepared of it, while the present spec can't be carried out."""
+    kept_for: object = None
+    troubles: Troubles = field(default_factory=Troubles)
+    """What could not be written, each with a pause of its own."""
+    drain_rates: dict[str, float] = field(default_factory=dict)
+    """Closes a second that nodes which are being emptied were told last, by pod UID."""
     figures: dict[str, NodeFigures] = field(default_factory=dict)
     """Last figures by pod UID."""
     costs: CostBook = field(default_factory=CostBook)
@@ -74,6 +87,8 @@ class FleetState:
     secret_seen_at: float = -math.inf
     credentials_seen_at: float = -math.inf
     credentials_problem: Problem | None = None
+    credentials_for: object = None
+    """The Secrets that this is about."""
     template_compared: object = None
     """The pod template and ReplicaSet that were last compared and found equal, or put right."""
     obstacle: Problem | None = None
@@ -115,6 +130,7 @@ class FleetState:
             costs=costs,
             costs_applied=applied,
             balance=balance,
+            applied=AppliedSpec.from_status(memory.get(APPLIED) if isinstance(memory, dict) else None),
         )
 
     @property

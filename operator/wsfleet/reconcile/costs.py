@@ -58,7 +58,7 @@ def watch_costs(state: FleetState, prepared: Prepared, seen: Observed) -> None:
 def costs_told(state: FleetState, prepared: Prepared) -> CostsTold:
     """What the status says of costs: worked out anew where the estimate, the plan or a step changed it."""
     book = state.costs
-    mark = (state.prepared_for, book.fitted_at, state.costs_applied)
+    mark = (prepared.generation, state.prepared_for, book.fitted_at, state.costs_applied)
     if state.costs_shown is None or state.costs_shown[0] != mark:
         state.costs_shown = (mark, _document(state, prepared))
     kept_mark = (book.measured, book.fitted_at, state.costs_applied)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-from wsfleet.reconcile.context import BALANCE, COSTS, SAID
+from wsfleet.reconcile.applied import AppliedSpec
+from wsfleet.reconcile.context import APPLIED, BALANCE, COSTS, SAID
 from wsfleet.reconcile.facts import cut
 from wsfleet.reconcile.observe import Observed
 from wsfleet.reconcile.prepare import Prepared
@@ -41,9 +42,14 @@ def status_document(
     said: Collection[str] = (),
     costs: CostsTold = NO_COSTS,
     balance: RebalanceMemory | None = None,
+    generation: int | None = None,
+    applied: AppliedSpec | None = None,
 ) -> dict[str, Any]:
-    """The whole status of a fleet whose spec is good; `before` is the last one, `said` what was remarked."""
-    generation = prepared.generation
+    """The whole status of a fleet that is led; `before` is the last one, `said` what was remarked.
+
+    `generation` is that of the spec that was looked at, which need not be the one that is carried out.
+    """
+    generation = prepared.generation if generation is None else generation
     balance = balance or RebalanceMemory()
     phase_now = balance.phase
     proven = any(pod.shape == prepared.shape for pod in seen.ready)
@@ -66,6 +72,7 @@ def status_document(
             **({SAID: sorted(said)} if said else {}),
             **({COSTS: dict(costs.kept)} if costs.kept else {}),
             **({BALANCE: kept} if (kept := balance.to_status()) else {}),
+            **({APPLIED: spec} if applied is not None and (spec := applied.to_status()) else {}),
         },
     }
 
@@ -101,7 +108,7 @@ def _in_force(prepared: Prepared, seen: Observed) -> dict[str, Any]:
     refused = [figures.settings_error for figures in seen.recent.values() if figures.settings_error]
     return {
         "inForce": nodes_in_force(seen, prepared.settings_hash),
-        "refused": cut(refused[0]) if refused else "",
+        "refused": cut(min(refused)) if refused else "",
     }
 
 

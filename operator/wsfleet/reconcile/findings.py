@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from wsfleet.reconcile.machines import FIELD as REQUESTS_FIELD
@@ -14,6 +15,8 @@ from wsfleet.status import Finding, is_true
 
 # In what the scheduler says of machines that are cordoned, and of those that are full.
 _CORDONED, _FULL = "unschedulable", "Insufficient"
+NOT_WRITTEN = "ObjectNotWritten"
+"""Reason of Degraded: something of the fleet's objects can't be written."""
 _UNREACHED_SECONDS = 60.0
 """For which a new node may fail to reach NATS before the fleet is called degraded."""
 
@@ -185,6 +188,30 @@ def problem_findings(reason: str, message: str, *, stalled: bool) -> list[Findin
         Finding.of("Reconciling", not stalled, reason, message),
         Finding.of("Progressing", False, reason, message),
     ]
+
+
+def with_problem(findings: Sequence[Finding], reason: str, message: str) -> list[Finding]:
+    """The conditions of a fleet that is led on by an earlier spec, since the present one is no good.
+
+    Progressing stays as it is: what the nodes do goes on.
+    """
+    told = {one.type: one for one in problem_findings(reason, message, stalled=True)}
+    del told["Progressing"]
+    return [told.get(one.type, one) for one in findings]
+
+
+def with_trouble(findings: Sequence[Finding], text: str) -> list[Finding]:
+    """The conditions with what could not be written of the fleet's objects, and is tried again."""
+    found = []
+    for one in findings:
+        if one.type == "Degraded" and one.status == "True":
+            one = replace(one, message=f"{one.message}; besides, not written: {text}")
+        elif one.type == "Degraded":
+            one = Finding.of("Degraded", True, NOT_WRITTEN, f"not written: {text}")
+        elif one.type == "Reconciling" and one.status != "True":
+            one = Finding.of("Reconciling", True, "Retrying", f"not written: {text}")
+        found.append(one)
+    return found
 
 
 def phase_of(findings: Sequence[Finding], seen: Observed, decision: Decision, rolling: bool) -> str:

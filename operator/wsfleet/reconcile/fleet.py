@@ -17,18 +17,20 @@ from wsfleet.kube.errors import (
     UnavailableError,
     in_going_namespace,
 )
-from wsfleet.kube.kinds import Object, name_of, namespace_of
+from wsfleet.kube.kinds import REPLICASET, Object, name_of, namespace_of
 from wsfleet.kube.reflector import Key
 from wsfleet.kube.trim import trim_metadata
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.look import Look
+from wsfleet.reconcile.pacing import rolling_fleets
 from wsfleet.reconcile.telling import show_failure
+from wsfleet.reconcile.troubles import BLIPS
 
 logger = logging.getLogger(__name__)
 
 _STALE_SECONDS = 150.0
 _SAY_SECONDS = 60.0
-_BLIPS = 3
+_RESTORED_SECONDS = 60.0  # in which a fleet that is there is noticed
 
 
 class FleetReconciler:
@@ -41,6 +43,20 @@ class FleetReconciler:
         self._states: dict[Key, FleetState] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._said_silent = -math.inf
+
+    def restore(self) -> None:
+        """Before the first fleet is taken over: who is being rolled now, as the operator before this counted.
+
+        Those that turn out not to be there lose their turn after a while.
+        """
+        restored = rolling_fleets(self._context.cache.every(REPLICASET))
+        self._context.rolling.update(restored)
+        if restored:
+            logger.info("%d fleets are being rolled", len(restored))
+            asyncio.get_running_loop().call_later(_RESTORED_SECONDS, self._drop_unknown, restored)
+
+    def _drop_unknown(self, restored: set[Key]) -> None:
+        self._context.rolling.difference_update(restored - self._fleets.keys())
 
     def take(self, fleet: Object) -> bool:
         """Take over a fleet as it was seen last; whether it is new or changed in what its user says."""
@@ -78,13 +94,13 @@ class FleetReconciler:
         if state is not None:
             state.failures = failures
         passing = isinstance(exc, ConflictError | NotFoundError | NotLeadingError | UnavailableError)
-        if isinstance(exc, ConflictError | NotFoundError) and failures < _BLIPS:
+        if isinstance(exc, ConflictError | NotFoundError) and failures < BLIPS:
             logger.info("%s/%s: %s", *key, exc)
         elif isinstance(exc, KubeError):
             logger.warning("%s/%s: %s", *key, exc)
         else:
             logger.error("%s/%s: the look failed", *key, exc_info=exc)
-        if passing and failures < _BLIPS:
+        if passing and failures < BLIPS:
             return  # an API server that restarts, or a race, says nothing about the fleet
         fleet = self._fleets.get(key)
         if fleet is None or state is None:

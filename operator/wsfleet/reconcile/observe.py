@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from wsfleet.kube.cache import Cache
 from wsfleet.kube.kinds import Object, name_of
@@ -13,14 +14,16 @@ from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.ownership import controller_of, foreign_sets
 from wsfleet.resources import names
 from wsfleet.scaling import NodeSample, Phase, SetView, drain_state
-from wsfleet.scrape import NodeFigures, Target
+from wsfleet.scrape import NodeFigures, Target, due
 from wsfleet.status import epoch_seconds
 
 _FORGET_SECONDS = 300.0
+_TAKEN_ON_SECONDS = 30.0
+"""A kubelet has said its first word of a pod this long after the scheduler gave it the pod."""
 _RECENT_SECONDS = 15.0  # three looks, as scaling has it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: what is worked out once is kept
 class Observed:
     """One instant of a fleet: everything a look decides and tells comes from it."""
 
@@ -31,7 +34,7 @@ class Observed:
     raw_pods: dict[str, Object]
     """By UID."""
     figures: dict[str, NodeFigures]
-    """Fresh figures by pod UID."""
+    """Fresh figures by pod UID: of this look, or of a moment ago."""
     targets: dict[str, Target]
     """Nodes that can be talked to, by pod UID."""
     known: Mapping[str, NodeFigures] = field(default_factory=dict)
@@ -39,23 +42,23 @@ class Observed:
     refusals: tuple[str, ...] = ()
     """Why ReplicaSets can't make their pods: a quota, an admission."""
 
-    @property
-    def recent(self) -> dict[str, NodeFigures]:
+    @cached_property
+    def recent(self) -> Mapping[str, NodeFigures]:
         """What is known of nodes now: one that is late once has not changed its state."""
         return {**self.known, **self.figures}
 
-    @property
+    @cached_property
     def connections(self) -> int:
         """Of all pods, those on their way out too, as far as they are known."""
         return sum(pod.connections or 0 for pod in self.pods)
 
-    @property
-    def active(self) -> list[NodeSample]:
-        return [pod for pod in self.pods if not pod.terminating]
+    @cached_property
+    def active(self) -> tuple[NodeSample, ...]:
+        return tuple(pod for pod in self.pods if not pod.terminating)
 
-    @property
-    def ready(self) -> list[NodeSample]:
-        return [pod for pod in self.active if pod.ready]
+    @cached_property
+    def ready(self) -> tuple[NodeSample, ...]:
+        return tuple(pod for pod in self.active if pod.ready)
 
 
 async def observe(context: Context, fleet: Key, state: FleetState) -> Observed:
@@ -64,7 +67,9 @@ async def observe(context: Context, fleet: Key, state: FleetState) -> Observed:
     pods = _pods_of(context.cache, fleet, foreign)
     targets = {target.uid: target for target in _targets(pods)}
     began = time.monotonic()
-    fresh = await context.admin.scrape(list(targets.values()))
+    asked = due(targets.values(), state.figures, began, _marked(pods))
+    young = {uid: state.figures[uid] for uid in targets.keys() - {one.uid for one in asked}}
+    fresh = young | await context.admin.scrape(asked)
     context.metrics.scrapes.observe(time.monotonic() - began)
     context.metrics.missing.inc(len(targets) - len(fresh))
     # The scrape took time: look again at what the watch brought meanwhile.
@@ -102,6 +107,15 @@ def _targets(pods: Iterable[Object]) -> Iterable[Target]:
         metadata, status = pod["metadata"], pod["status"]
         if status.get("podIP") and status.get("phase") == "Running":
             yield Target(metadata["uid"], metadata["namespace"], metadata["name"], status["podIP"])
+
+
+def _marked(pods: Iterable[Object]) -> set[str]:
+    """Pods that are to go: each look wants to know how far they are."""
+    return {
+        pod["metadata"]["uid"]
+        for pod in pods
+        if names.VICTIM_ANNOTATION in (pod["metadata"].get("annotations") or {})
+    }
 
 
 def _remember(state: FleetState, fresh: dict[str, NodeFigures], pods: list[Object]) -> None:
@@ -143,6 +157,8 @@ def sample_of(
     ready = conditions.get("Ready", {})
     is_ready = ready.get("status") == "True"
     figures = known.get(metadata["uid"])
+    unready = None if is_ready else _age(ready.get("lastTransitionTime"), now)
+    scheduled = _age(conditions.get("PodScheduled", {}).get("lastTransitionTime"), now)
     machine = (pod.get("spec") or {}).get("nodeName")
     return NodeSample(
         uid=metadata["uid"],
@@ -154,9 +170,11 @@ def sample_of(
         ready=is_ready,
         ready_seconds=_age(ready.get("lastTransitionTime"), now) if is_ready else None,
         # Not its age: a pod that was ready for days and stumbles has not missed any deadline.
-        unready_seconds=None if is_ready else _age(ready.get("lastTransitionTime"), now),
+        unready_seconds=unready,
+        been_ready=is_ready or _was_ready(scheduled, unready),
         serving=labels.get(names.SERVING_LABEL) == names.SERVING,
         drain=drain_state(figures.drain_state) if figures else None,
+        drain_rate=figures.drain_rate if figures else None,
         cordoned=_cordoned(cache, machine),
         shedding=bool(figures and figures.shed_remaining),
         to_replace=bool(annotations.get(names.REPLACE_ANNOTATION)),
@@ -184,6 +202,16 @@ def _terminating_seconds(metadata: Object, now: float) -> float | None:
     if ends is None:
         return None
     return max(0.0, now - ends + float(metadata.get("deletionGracePeriodSeconds") or 0))
+
+
+def _was_ready(scheduled_seconds: float | None, unready_seconds: float | None) -> bool:
+    """Whether a pod that is not ready was so before.
+
+    A kubelet that takes a pod on says at once that it is not ready, and then no more until it is.
+    """
+    if scheduled_seconds is None or unready_seconds is None:
+        return False
+    return scheduled_seconds - unready_seconds > _TAKEN_ON_SECONDS
 
 
 def _cordoned(cache: Cache, machine: str | None) -> bool:

@@ -146,3 +146,9 @@ def foreign_sets(context: Context, fleet: Key, uid: str) -> frozenset[str]:
     """UIDs of ReplicaSets that bear the fleet's labels and are somebody else's."""
     found = context.cache.replicasets(fleet)
     return frozenset(one["metadata"]["uid"] for one in found if claim_on(one, fleet[1], uid) is Claim.TAKEN)
+
+
+def has_leftovers(context: Context, fleet: Key, uid: str) -> bool:
+    """Whether ReplicaSets of an earlier fleet of this name are still there."""
+    found = context.cache.replicasets(fleet)
+    return any(claim_on(one, fleet[1], uid) is Claim.LEFTOVER for one in found)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from wsfleet.kube.kinds import REPLICASET
+from wsfleet.api import KIND
+from wsfleet.kube.cache import fleet_of
+from wsfleet.kube.kinds import REPLICASET, Object
 from wsfleet.kube.reflector import Key
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.observe import Observed
+from wsfleet.reconcile.ownership import controller_of
 from wsfleet.reconcile.prepare import Prepared
 from wsfleet.resources import names
 from wsfleet.scaling import (
+    Decision,
     Idle,
     Rebalance,
     RebalanceMemory,
     RolloutPolicy,
+    SetView,
     Stalled,
     Step,
     Wait,
@@ -55,6 +61,26 @@ def shape_now(context: Context, key: Key, prepared: Prepared, seen: Observed) ->
     return prepared.shape, ""
 
 
+def shape_that_runs(sets: Sequence[SetView]) -> str:
+    """The shape of most pods that are asked for, of the newest set among equals; empty without any."""
+    best = max(sets, key=lambda one: (one.replicas, one.created, one.name), default=None)
+    return best.shape if best is not None and best.replicas else ""
+
+
+def rolling_fleets(sets: Iterable[Object]) -> set[Key]:
+    """The fleets of these ReplicaSets that are being rolled: with pods of more than one shape asked for.
+
+    So a new leader knows who has a turn before it has looked at any fleet.
+    """
+    shapes: dict[Key, int] = {}
+    for one in sets:
+        key, owner = fleet_of(one), controller_of(one)
+        ours = owner is not None and owner.get("kind") == KIND and key is not None and owner["name"] == key[1]
+        if ours and key is not None and one.get("spec", {}).get("replicas"):
+            shapes[key] = shapes.get(key, 0) + 1
+    return {key for key, number in shapes.items() if number > 1}
+
+
 def count_rollout(context: Context, key: Key, prepared: Prepared, world: World, step: Step) -> None:
     """Note whether this fleet is one of those that roll; one that stands still gives its turn away."""
     others = any(one.replicas for one in world.sets if one.shape != world.target_shape)
@@ -65,9 +91,17 @@ def count_rollout(context: Context, key: Key, prepared: Prepared, world: World, 
 
 
 def even_out(
-    prepared: Prepared, seen: Observed, memory: RebalanceMemory, world: World, step: Step
+    prepared: Prepared,
+    seen: Observed,
+    memory: RebalanceMemory,
+    world: World,
+    step: Step,
+    decision: Decision | None = None,
 ) -> tuple[Rebalance, RebalanceMemory]:
-    """What a rebalance asks for now; nothing while pods are replaced, added or taken away."""
+    """What a rebalance asks for now; nothing while pods are replaced, added or taken away.
+
+    None begins while the `decision` is about to give up a node: who is moved there would be moved again.
+    """
     policy, busy = prepared.rebalance, ""
     if is_rolling(world, prepared.rollout):
         busy = "pods are being replaced"
@@ -75,7 +109,8 @@ def even_out(
         busy = "the fleet is being resized"
     elif prepared.scaling.paused and policy.requested in ("", memory.done):
         busy = "the fleet is paused"
-    return rebalance(policy, seen.pods, memory, seen.now, budget_of(prepared, seen), busy)
+    soon = "a node is about to go" if decision is not None and decision.shrinks_soon else ""
+    return rebalance(policy, seen.pods, memory, seen.now, budget_of(prepared, seen), busy, soon)
 
 
 def restarted_before(context: Context, key: Key, state: FleetState) -> str:

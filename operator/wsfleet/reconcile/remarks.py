@@ -7,6 +7,7 @@ from typing import Any
 
 from wsfleet.kube.kinds import Object
 from wsfleet.reconcile.context import Context, FleetState
+from wsfleet.reconcile.findings import NOT_WRITTEN
 from wsfleet.reconcile.stream import STREAM_DIFFERS
 from wsfleet.status import Finding, is_true
 
@@ -25,6 +26,7 @@ _WARNED_CONDITIONS = (
     "PodsFailing",
     "SettingsRefused",
     "NatsNotReached",
+    NOT_WRITTEN,
 )
 
 

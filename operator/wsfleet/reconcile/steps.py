@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from wsfleet.kube.errors import AlreadyExistsError, ConflictError, NotFoundError
+from wsfleet.kube.errors import AlreadyExistsError, ConflictError, InvalidError, KubeError, NotFoundError
 from wsfleet.kube.kinds import POD, REPLICASET, Object
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.observe import Observed
 from wsfleet.reconcile.ownership import check_claim
 from wsfleet.reconcile.prepare import Prepared
+from wsfleet.reconcile.troubles import note_trouble
 from wsfleet.resources import build_replicaset, names
 from wsfleet.scaling import (
     CreateSet,
@@ -30,6 +32,8 @@ from wsfleet.scaling import (
     Step,
     Together,
     drain_rate,
+    drain_rates,
+    rates_to_tell,
 )
 from wsfleet.scaling.words import counted
 from wsfleet.scrape import ScrapeError
@@ -75,8 +79,60 @@ class Actor:
             logger.info("%s/%s: the world has moved on: %s", self._namespace, self._name, exc)
             return False
 
+    async def carry_out_safely(self, step: Step) -> tuple[bool, str]:
+        """As `carry_out`; a refusal is given as its text, and keeps nothing else of the look from being done.
+
+        A template that nobody could check before must not keep the serving nodes from being led. What fails
+        otherwise is noted, and the same kind of step waits for its pause to be over.
+        """
+        troubles, name, kind = self._state.troubles, "the fleet's next step", type(step)
+        if not troubles.may_try(name, kind, time.monotonic()):
+            return False, ""
+        try:
+            done = await self.carry_out(step)
+        except InvalidError as exc:
+            return False, str(exc)
+        except KubeError as exc:
+            note_trouble(self._context, self._state, name, kind, exc)
+            return False, ""
+        troubles.over(name)
+        return done, ""
+
+    async def pace_drains(self) -> None:
+        """Tell nodes that are being emptied their part of the budget anew, where it has become another.
+
+        Pods that others delete or evict take part in it as soon as their deletion is seen: the node still
+        accepts clients for its drain's delay then.
+        """
+        pods, told = self._seen.pods, self._state.drain_rates
+        for uid in told.keys() - {pod.uid for pod in pods}:
+            del told[uid]
+        rates = drain_rates(
+            pods,
+            self._prepared.fleet.spec.reconnects.per_second,
+            self._prepared.build.settings.drain_rate,
+        )
+        changed = rates_to_tell(pods, rates, told, self._prepared.build.settings.drain_rate)
+
+        async def one(uid: str, rate: float) -> None:
+            target = self._seen.targets.get(uid)
+            if target is None:
+                return
+            try:
+                await self._context.admin.drain(target, self._state.token, rate=rate)
+            except ScrapeError as exc:
+                self._log(f"{target.pod} could not be told to drain at {rate:.3g}/s: {exc}")
+                return
+            told[uid] = rate
+            self._log(f"PUT /drain to {target.pod} at {rate:.3g}/s: its part of the budget is another")
+
+        await asyncio.gather(*(one(uid, rate) for uid, rate in changed.items()))
+
     async def steer(self, change: LabelChange) -> bool:
         """Give or take a pod's serving label; whether it was done."""
+        name = f"label of Pod/{change.pod}"
+        if not self._state.troubles.may_try(name, change.serving, time.monotonic()):
+            return False
         verb = "give" if change.serving else "take"
         self._log(f"{verb} the serving label of {change.pod}: {change.reason}")
         label = names.SERVING if change.serving else None
@@ -84,6 +140,10 @@ class Actor:
             await self._patch_pod(change.uid, change.pod, {"labels": {names.SERVING_LABEL: label}})
         except (ConflictError, NotFoundError) as exc:
             self._log(f"{change.pod} has moved on: {exc}")
+        except KubeError as exc:
+            note_trouble(self._context, self._state, name, change.serving, exc)
+            return False
+        self._state.troubles.over(name)
         return True
 
     async def shed(self, sheds: Sequence[Shed]) -> None:
@@ -160,6 +220,7 @@ class Actor:
         except ScrapeError as exc:
             self._trouble(f"{step.pod} could not be told to drain: {exc}")
             return False
+        self._state.drain_rates[step.uid] = rate
         return True
 
     async def _release(self, step: Release) -> bool:

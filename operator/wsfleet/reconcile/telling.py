@@ -60,17 +60,22 @@ async def tell_problem(
         feed_finding(seen),
     ]
     new = problem_document(name_of(fleet), _generation(fleet), seen, findings, state.status)
-    if not _said(state, problem.reason, problem.message):
-        context.events.warning(fleet, problem.reason, "Reconcile", problem.message)
+    warn_once(context, fleet, state, problem.reason, problem.message)
     return await tell(context, fleet, state, new)
+
+
+def warn_once(context: Context, fleet: Object, state: FleetState, reason: str, message: str) -> None:
+    """An event of what the fleet's Degraded will say, unless it says so already."""
+    if not _said(state, reason, message):
+        context.events.warning(fleet, reason, "Reconcile", message)
 
 
 async def show_failure(context: Context, fleet: Object, state: FleetState, exc: Exception) -> None:
     """A look that raised, in the fleet's conditions."""
     text = str(exc) or type(exc).__name__
     passing = isinstance(exc, UnavailableError | ConflictError | NotFoundError)
-    if not passing and not _said(state, type(exc).__name__, text):
-        context.events.warning(fleet, type(exc).__name__, "Reconcile", text)
+    if not passing:
+        warn_once(context, fleet, state, type(exc).__name__, text)
     findings = problem_findings(type(exc).__name__, text, stalled=False)
     before = state.status.get("conditions") or ()
     conditions = merge_conditions(before, findings, time.time(), _generation(fleet))

@@ -18,7 +18,7 @@ ask again. `next_fleet_step` never mixes rollout and scale-in; the two are there
 start. `scaling_conditions(decision)` and `progress_conditions(step)` are the texts for people.
 """
 
-from wsfleet.scaling.budget import drain_rate
+from wsfleet.scaling.budget import drain_rate, drain_rates, rates_to_tell
 from wsfleet.scaling.conditions import ConditionText, progress_conditions, scaling_conditions
 from wsfleet.scaling.decide import decide
 from wsfleet.scaling.decision import Decision, Hold, HoldKind, Trigger
@@ -101,6 +101,7 @@ __all__ = [
     "count",
     "decide",
     "drain_rate",
+    "drain_rates",
     "drain_state",
     "explain",
     "explain_decision",
@@ -111,6 +112,7 @@ __all__ = [
     "next_scale_in_step",
     "nodes_at_once",
     "progress_conditions",
+    "rates_to_tell",
     "rebalance",
     "scaling_conditions",
     "shape_to_keep",

@@ -12,8 +12,18 @@ from wsfleet.scaling.steering import FULL_SHARE
 from wsfleet.scaling.words import counted
 
 _HARMLESS_REJECTIONS = frozenset({"draining", "address", "origin"})
+_ROUNDING = 1e-6
 _NOISE_DEVIATIONS = 3.0
 """How far above its mean share chance may send clients to one node; 3 standard deviations."""
+
+
+def most_in_order(mean: float, tolerance: float) -> int:
+    """The most connections of a node that are in order, where a node has so many on average.
+
+    `tolerance` is a share of the mean; of few connections it is always one more than the mean.
+    """
+    # 100 x 1.15 is 114.99999999999999 in floats.
+    return max(math.ceil(mean), math.floor(mean * (1 + tolerance) + _ROUNDING))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +60,13 @@ class BalanceView:
             )
         )
         mean = sum(node.connections or 0 for node in known) / len(known) if known else 0.0
-        whole = math.ceil(mean)
         return BalanceView(
             policy=policy,
             present=present,
             known=known,
             mean=mean,
-            limit=max(whole, math.floor(mean * (1 + policy.tolerance))),
-            fill=max(whole, math.floor(mean * (1 + policy.tolerance / 2))),
+            limit=most_in_order(mean, policy.tolerance),
+            fill=most_in_order(mean, policy.tolerance / 2),
             obstacle=_obstacle(policy, present, [*emptied, *leaving], ready, known),
         )
 
@@ -81,9 +90,9 @@ class BalanceView:
         return any(self.over(node) and (node.connections or 0) - self.mean >= least for node in self.known)
 
     @property
-    def rejections(self) -> int:
-        """Clients turned away since the nodes started, for want of room or CPU."""
-        return _rejections(self.present)
+    def rejections(self) -> dict[str, int]:
+        """By pod UID: clients turned away since the node started, for want of room or CPU."""
+        return {node.uid: _rejections(node) for node in self.present if node.rejections}
 
     @property
     def serving(self) -> frozenset[str]:
@@ -162,14 +171,8 @@ def _obstacle(
     return ""
 
 
-def _rejections(nodes: Iterable[NodeSample]) -> int:
-    """Clients turned away since the nodes started, for want of room or CPU."""
-    return sum(
-        count
-        for node in nodes
-        for reason, count in node.rejections.items()
-        if reason not in _HARMLESS_REJECTIONS
-    )
+def _rejections(node: NodeSample) -> int:
+    return sum(count for reason, count in node.rejections.items() if reason not in _HARMLESS_REJECTIONS)
 
 
 def _may_come(node: NodeSample, start_seconds: float) -> bool:

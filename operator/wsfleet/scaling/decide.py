@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wsfleet.scaling.decision import Decision, HoldKind, Trigger
+from wsfleet.scaling.decision import BY_WORD, Decision, HoldKind, Trigger
 from wsfleet.scaling.growth import Forecast, forecast, growth_wish
 from wsfleet.scaling.history import Growth, History, into_minutes
 from wsfleet.scaling.observe import Look, observe
@@ -19,17 +19,15 @@ from wsfleet.scaling.propose import apply_pauses, floor_of, propose, propose_rep
 from wsfleet.scaling.samples import Snapshot
 from wsfleet.scaling.schedule import minimum_in_force
 from wsfleet.scaling.shrink import cautious_nodes
+from wsfleet.scaling.waiting import waiting_wish
 from wsfleet.scaling.wishes import (
     Wish,
     connections_wish,
     cpu_wish,
+    loss_wish,
     rejections_wish,
     remember_cpu_step,
-    waiting_wish,
 )
-
-BY_WORD = (Trigger.MIN_REPLICAS, Trigger.MAX_REPLICAS, Trigger.SCHEDULE, Trigger.REPLICAS)
-"""Steps that somebody's word asks for, not the load: they say nothing of whether a step was right."""
 
 
 def present_size(snapshot: Snapshot, history: History) -> int:
@@ -85,7 +83,9 @@ def decide(
 def _wishes(look: Look, coming: Forecast) -> tuple[Wish, ...]:
     """What each trigger asks for; the connections always say something, the others only when they fire."""
     fired = (growth_wish(look, coming), waiting_wish(look), cpu_wish(look), rejections_wish(look))
-    return (connections_wish(look), *(one for one in fired if one is not None))
+    wishes = (connections_wish(look), *(one for one in fired if one is not None))
+    loss = loss_wish(look, wishes)
+    return wishes if loss is None else (*wishes, loss)
 
 
 def _with_recommendation(look: Look, wishes: Sequence[Wish]) -> History:

@@ -16,11 +16,23 @@ class Trigger(StrEnum):
     WAITING = "WaitingClients"
     CPU = "Cpu"
     REJECTIONS = "Rejections"
+    NODE_LOSS = "NodeLoss"
     MIN_REPLICAS = "MinReplicas"
     SCHEDULE = "Schedule"
     MAX_REPLICAS = "MaxReplicas"
     LOW_LOAD = "LowLoad"
     REPLICAS = "Replicas"
+
+
+BY_WORD = (
+    Trigger.MIN_REPLICAS,
+    Trigger.MAX_REPLICAS,
+    Trigger.SCHEDULE,
+    Trigger.REPLICAS,
+    Trigger.NODE_LOSS,
+)
+"""Steps that somebody's word or a dead machine asks for, not the load: they say nothing of whether a step was
+right."""
 
 
 class HoldKind(StrEnum):
@@ -41,6 +53,10 @@ class HoldKind(StrEnum):
     PAUSED = "Paused"
     PAST = "Past"
     """Of a decision read back from the status, which keeps the text alone."""
+
+
+_HOLDS_OF_TIME = frozenset({HoldKind.NOT_OBSERVED, HoldKind.STABILIZATION, HoldKind.DRAIN, HoldKind.ROLLOUT})
+"""What is over by itself within minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +90,16 @@ class Decision:
     autoscaling: bool = True
     cpu_not_scalable: bool = False
     figures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def shrinks_soon(self) -> bool:
+        """Whether the fleet is about to give up a node: its load asks for fewer, and only time is waited for.
+
+        With a hold of another kind it may never come to that.
+        """
+        least = max(self.wish, int(self.figures.get("minReplicas", 1)))
+        kinds = {hold.kind for hold in self.holds}
+        return self.autoscaling and least < self.current and kinds <= _HOLDS_OF_TIME
 
     @property
     def changes(self) -> bool:

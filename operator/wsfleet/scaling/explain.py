@@ -14,6 +14,7 @@ _BECAUSE = {
     Trigger.WAITING: "for clients that full nodes turned away",
     Trigger.CPU: "for CPU",
     Trigger.REJECTIONS: "for clients that were turned away",
+    Trigger.NODE_LOSS: "in place of nodes that are lost",
     Trigger.MIN_REPLICAS: "up to its minimum",
     Trigger.SCHEDULE: "up to the minimum of a schedule",
     Trigger.MAX_REPLICAS: "down to its maximum",

@@ -41,7 +41,7 @@ def policy_from_spec(
         paused_scale_in=paused_scale_in,
         paused_scale_out=paused_scale_out,
     )
-    return fixed if auto is None else _with_autoscaling(fixed, auto)
+    return fixed if auto is None else _with_autoscaling(fixed, auto, plan.settings.cpu_reject_threshold)
 
 
 def rollout_policy_from_spec(spec: WsFleetSpec, plan: Plan) -> RolloutPolicy:
@@ -57,11 +57,14 @@ def rollout_policy_from_spec(spec: WsFleetSpec, plan: Plan) -> RolloutPolicy:
 
 def rebalance_policy_from_spec(spec: WsFleetSpec, plan: Plan, requested: str = "") -> RebalancePolicy:
     """How this fleet is evened out; `requested` is the annotation that asks for it once."""
+    auto, default = spec.autoscaling, RebalancePolicy()
     return RebalancePolicy(
         enabled=spec.rebalance.enabled,
         tolerance=spec.rebalance.tolerance_percent / 100,
         max_connections=plan.settings.max_connections,
         requested=requested[:64],
+        rejections_per_minute=default.rejections_per_minute if auto is None else auto.rejections.per_minute,
+        soon_seconds=default.soon_seconds if auto is None else 2 * auto.scale_down.stabilization_seconds,
     )
 
 
@@ -73,13 +76,17 @@ def windows_from_spec(spec: WsFleetSpec) -> tuple[Window, ...]:
     )
 
 
-def _with_autoscaling(fixed: ScalingPolicy, auto: Autoscaling) -> ScalingPolicy:
+def _with_autoscaling(fixed: ScalingPolicy, auto: Autoscaling, reject_percent: float) -> ScalingPolicy:
     return ScalingPolicy(
         max_connections=fixed.max_connections,
         min_replicas=auto.min_replicas,
         max_replicas=auto.max_replicas,
         connections=ConnectionsTrigger(target_percent=auto.connections.target_percent),
-        cpu=CpuTrigger(target_percent=auto.cpu.target_percent, sustained_seconds=auto.cpu.sustained_seconds),
+        cpu=CpuTrigger(
+            target_percent=auto.cpu.target_percent,
+            sustained_seconds=auto.cpu.sustained_seconds,
+            reject_percent=reject_percent,
+        ),
         rejections=RejectionsTrigger(
             per_minute=auto.rejections.per_minute, sustained_seconds=auto.rejections.sustained_seconds
         ),

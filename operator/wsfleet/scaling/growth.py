@@ -1,6 +1,8 @@
 """Growth ahead of time: clients that will have come by the time a node that is asked for now is ready.
 
-The slope counts only where clearly more pairs of samples rise than fall: noise does both alike.
+The slope counts only where clearly more pairs of samples rise than fall: noise does both alike. A surge, a
+rise at once that is far beyond all that moved in the minutes before, counts at its own rate: a crowd is there
+before two minutes have told of it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from statistics import median
 
 from wsfleet.scaling.decision import Trigger
 from wsfleet.scaling.history import MINUTE_SECONDS
-from wsfleet.scaling.observe import Look
+from wsfleet.scaling.observe import Look, counted_twice
 from wsfleet.scaling.policy import GrowthTrigger
 from wsfleet.scaling.trend import highest_after_drop, trend_of
 from wsfleet.scaling.wishes import Wish, nodes_for_connections
@@ -40,7 +42,7 @@ def forecast(look: Look) -> Forecast:
     """The total once a node asked for now is ready; `GrowthTrigger` has the numbers."""
     rule, total = look.policy.growth, look.load.connections
     lead = lead_seconds(rule, look.history.starts)
-    per_second = _per_second(look)
+    per_second = max(_per_second(look), _surge(look, lead))
     growth = min(per_second * lead, total * rule.most_percent / 100)
     highest = highest_after_drop(look.history.spans, look.now, rule)
     if highest is not None:
@@ -75,6 +77,31 @@ def _per_second(look: Look) -> float:
     if trend is None or trend.agreement < rule.agreement:
         return 0.0
     return max(0.0, trend.per_second)
+
+
+def _surge(look: Look, lead: float) -> float:
+    """Connections a second since the sample before, where that is a surge; else 0.
+
+    A step up need not go on: at most so much of it again is foreseen as `surge_again` says.
+    """
+    rule, total = look.policy.growth, look.load.connections
+    oldest, latest = look.now - rule.window_seconds, look.now - rule.step_seconds / 2
+    samples = [one for one in look.history.trend if oldest < one.time <= latest]
+    if not rule.enabled or len(samples) < rule.least_samples:
+        return 0.0
+    highest, lowest = max(one.value for one in samples), min(one.value for one in samples)
+    rise = total - highest
+    least = max(
+        total * rule.surge_percent / 100, look.policy.max_connections * rule.surge_floor_percent / 100
+    )
+    least = max(least, rule.surge_spreads * (highest - lowest))
+    if rise < least or _moves_its_own(look):
+        return 0.0
+    twice = counted_twice(look)
+    if rise - twice < least:
+        return 0.0
+    per_second = (total - twice - samples[-1].value) / (look.now - samples[-1].time)
+    return min(per_second, rule.surge_again * rise / lead)
 
 
 def _moves_its_own(look: Look) -> bool:

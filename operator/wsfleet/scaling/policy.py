@@ -29,6 +29,9 @@ class CpuTrigger:
     """A node whose feed is paused counts as at least this: pausing lowers CPU, not the need."""
     young_seconds: float = 60.0
     """Younger pods are left out: a ring that fills and clients that resume run hot."""
+    reject_percent: float = 75.0
+    """WS_CPU_REJECT_THRESHOLD. Where a node spends the target whatever it serves, no number of nodes leads to
+    that; what CPU then needs is that nodes stay below this."""
     gain_share: float = 0.25
     """A step gained something if CPU fell by at least this share of what the step should have brought."""
 
@@ -50,16 +53,22 @@ class WaitingClients:
     """Clients turned away because nodes are full come again: they count as if they were connected.
 
     A full fleet's connections say nothing of how many more there are. Full jitter between 1 and 30 s makes
-    one try of a client in 15 s if it waits for long, four of one that has just come.
+    a try of a client in 15 s if it waits for long, three in 10 s if it has just come.
     """
 
-    window_seconds: float = 15.0
-    tries: float = 2.0
+    window_seconds: float = 10.0
+    tries: float = 1.0
     """Tries in the window that are taken for one client."""
     most_percent: float = 100.0
-    """Waiting clients count up to this share of the connected ones, and so does the rise to come."""
+    """Waiting clients and the rise to come count together up to this share of the connected ones: the step
+    limit lets a fleet double, and the next look sees more."""
     rise_seconds: float = 20.0
-    """The rise of the window is taken to go on this long: a look, the start of a node, and its label."""
+    """The rise of so many seconds is taken to go on as long: a look, the start of a node, and its label."""
+
+    @property
+    def kept_seconds(self) -> float:
+        """How long it is remembered how many were turned away: as long as a rise looks back."""
+        return self.window_seconds + self.rise_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +84,14 @@ class GrowthTrigger:
     agreement: float = 0.5
     """(rising - falling) / all pairs of samples from which on the total rises. Noise alone gives that once in
     some thousand windows; a rise is seen once it fills 30 % of the window."""
+    surge_percent: float = 10.0
+    """A total this far above all of the window's samples is a surge,"""
+    surge_spreads: float = 2.0
+    """if it is so by more than this many times what the window's samples differ by,"""
+    surge_floor_percent: float = 5.0
+    """and by at least this share of one node's WS_MAX_CONNECTIONS."""
+    surge_again: float = 2.0
+    """It is taken to bring up to so many times as many clients again."""
     most_percent: float = 50.0
     """Growth counts up to this share of the total."""
     default_start_seconds: float = 30.0
@@ -106,7 +123,10 @@ class ScaleDown:
     """A node given up and asked for again within so many stabilization windows (an hour) was given up in
     vain: for as long again no node goes."""
     regret_memory_windows: float = 72.0
-    """And for this long the rest must have room for the last hour's peak, not for the present total alone."""
+    """And for this long the rest must have room for the last hour's peak, not for the present total alone. So
+    it must whenever the fleet's last step was up: a load that swings about a threshold would else take a node
+    there and back again and again. A total lower than the peak by `drop_percent` does not swing, it has gone.
+    """
 
     @property
     def regret_seconds(self) -> float:
@@ -125,6 +145,9 @@ class StepLimit:
 
     nodes: int = 4
     seconds: float = 15.0
+    late_seconds: float = 5.0
+    """A look that comes by so much after the end of these seconds counts as at their end: they follow each
+    other, and no look's lateness is added up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +156,13 @@ class Missing:
 
     fresh_seconds: float = 15.0
     """Three scrapes; a figure older than this is missing."""
+    late_seconds: float = 4.5
+    """A round of scrapes takes less; a figure older than this is of an earlier one."""
     last_known_seconds: float = 60.0
+    lost_seconds: float = 60.0
+    """A node that served and has not been ready for longer is taken for lost: others come in its place."""
+    lost_share: float = 0.5
+    """While more than this share of the nodes are not ready, none is taken for lost: others would be too."""
     share: float = 0.10
     """Scale-in is held while more than max(1, this share) of the nodes are missing."""
     gap_seconds: float = 120.0

@@ -81,10 +81,13 @@ def apply_pauses(policy: ScalingPolicy, current: int, size: int) -> tuple[int, t
 
 def step_window(look: Look) -> tuple[float, int]:
     """Since when, and from which size, the present step up is counted."""
-    growth = look.history.growth
-    if growth is not None and 0 <= look.now - growth.time < look.policy.step.seconds:
+    growth, step = look.history.growth, look.policy.step
+    if growth is None or look.now < growth.time:
+        return look.now, look.current
+    ends = growth.time + step.seconds
+    if look.now < ends:
         return growth.time, growth.base
-    return look.now, look.current
+    return ends if look.now <= ends + step.late_seconds else look.now, look.current
 
 
 def _up(look: Look, wishes: Sequence[Wish], leading: Wish, bounded: int) -> Proposal:

@@ -23,6 +23,9 @@ from wsfleet.scaling.rebalance_model import (
 from wsfleet.scaling.samples import NodeSample
 from wsfleet.scaling.words import counted
 
+_REFUSED_SECONDS = 60.0
+"""Over which `RebalancePolicy.rejections_per_minute` is judged."""
+
 __all__ = ["Rebalance", "RebalanceMemory", "RebalancePhase", "RebalancePolicy", "Shed", "rebalance"]
 
 
@@ -33,6 +36,7 @@ def rebalance(
     now: float,
     budget: float,
     busy: str = "",
+    soon: str = "",
 ) -> tuple[Rebalance, RebalanceMemory]:
     """The next thing to do so that no node has more than the mean and the tolerance.
 
@@ -40,11 +44,11 @@ def rebalance(
         now: epoch seconds.
         budget: closes a second that the fleet may have, all sheds together.
         busy: why nothing may be shed now (a rollout, a drain, a pause); empty if nothing forbids it.
+        soon: why a run should not begin yet, unless it is asked for; what runs goes on.
     """
     view = BalanceView.of(policy, nodes)
-    refused = view.rejections
-    grown = memory.rejections is not None and refused > memory.rejections
-    memory = replace(memory, rejections=refused)
+    memory = _with_rejections(policy, view, memory, now)
+    refusing = sum(number for _, number in memory.refused) >= policy.rejections_per_minute
     asked = bool(policy.requested) and policy.requested != memory.done
     if not policy.enabled and not asked:
         if memory.phase is RebalancePhase.IDLE:
@@ -53,7 +57,7 @@ def rebalance(
     busy = busy or view.obstacle
     if memory.phase is RebalancePhase.HELD and now < memory.until:
         return Rebalance(note="clients were turned away; nobody is closed until that is over"), memory
-    if grown and memory.phase in (RebalancePhase.LABELS, RebalancePhase.CLOSING, RebalancePhase.EASING):
+    if refusing and memory.phase in (RebalancePhase.LABELS, RebalancePhase.CLOSING, RebalancePhase.EASING):
         held = replace(
             memory, phase=RebalancePhase.HELD, since=now, until=now + policy.rejection_hold_seconds
         )
@@ -65,7 +69,7 @@ def rebalance(
         return Rebalance(sheds=sheds, note=f"not rebalanced: {busy}"), stopped
     if memory.phase is RebalancePhase.CLOSING and now < memory.until:
         return Rebalance(receivers=view.filling, note=_progress(view, memory)), memory
-    return _go_on(policy, view, memory, now, budget, asked)
+    return _go_on(policy, view, memory, now, budget, asked, soon)
 
 
 def _go_on(
@@ -75,6 +79,7 @@ def _go_on(
     now: float,
     budget: float,
     asked: bool,
+    soon: str,
 ) -> tuple[Rebalance, RebalanceMemory]:
     running = memory.phase in (RebalancePhase.LABELS, RebalancePhase.CLOSING)
     if not view.excess or not (running or asked or view.worth_it(policy.least_connections)):
@@ -92,6 +97,8 @@ def _go_on(
             return Rebalance(note="steering evens the nodes out"), replace(
                 memory, since=now, excess=view.excess
             )
+    if soon and not (running or asked) and now < memory.first + policy.soon_seconds:
+        return Rebalance(note=f"not rebalanced yet: {soon}"), memory
     if memory.phase is not RebalancePhase.LABELS:
         return _label(view, memory, now, running)
     if now < memory.since + policy.label_seconds:
@@ -99,6 +106,27 @@ def _go_on(
     if any(node.serving for node in view.donors) or not view.takers(view.serving):
         return _label(view, memory, now, running)  # somebody else gave a label, or a receiver has gone
     return _shed(policy, view, memory, now, budget)
+
+
+def _with_rejections(
+    policy: RebalancePolicy, view: BalanceView, memory: RebalanceMemory, now: float
+) -> RebalanceMemory:
+    """The memory with the clients that nodes turned away since the last look, each node by its own count.
+
+    A node that is new or started afresh says nothing of them; one that is gone takes none back.
+    """
+    counts = view.rejections
+    new = sum(
+        number - before
+        for uid, number in counts.items()
+        if (before := memory.counts.get(uid)) is not None and number > before
+    )
+    refused = tuple(one for one in memory.refused if now - _REFUSED_SECONDS < one[0] <= now)
+    if new:
+        refused = (*refused, (now, new))
+    present = {node.uid for node in view.present}
+    kept = {uid: number for uid, number in memory.counts.items() if uid in present}
+    return replace(memory, counts=kept | counts, refused=refused)
 
 
 def _label(

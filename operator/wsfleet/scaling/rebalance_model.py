@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
 NO_SHED = 1_000_000
 """The largest target that a node takes: it ends a shed, since every node is below it."""
+
+_NOT_KEPT = frozenset({"counts", "refused"})
+"""Of the memory: what a restart does without."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,11 @@ class RebalancePolicy:
     """Two scrapes after the last close: the clients are back and counted."""
     ease_seconds: float = 300.0
     """After a run new clients go on being sent only to nodes with room."""
+    rejections_per_minute: float = 10.0
+    """So many clients turned away within a minute end a run: single ones say nothing of room."""
     rejection_hold_seconds: float = 120.0
+    soon_seconds: float = 600.0
+    """A run waits at most this long for a node that is about to go."""
     fresh_seconds: float = 15.0
     missing_share: float = 0.10
     start_seconds: float = 600.0
@@ -69,18 +76,23 @@ class RebalanceMemory:
     round: int = 0
     closes: int = 0
     """Closes asked for in this run."""
-    rejections: int | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """By pod UID the clients that its node has turned away since it started."""
+    refused: tuple[tuple[float, int], ...] = ()
+    """When so many more were turned away; of the last minute."""
     done: str = ""
     """The request that was carried out last."""
 
     def to_status(self) -> dict[str, Any]:
         """As JSON; what is as in a new memory is left out.
 
-        So is the count of rejections: it would be written for each client that is turned away.
+        So are the rejections: they would be written for each client that is turned away.
         """
-        new = asdict(RebalanceMemory())
+        new = RebalanceMemory()
         return {
-            name: value for name, value in asdict(self).items() if value != new[name] and name != "rejections"
+            one.name: value
+            for one in fields(self)
+            if one.name not in _NOT_KEPT and (value := getattr(self, one.name)) != getattr(new, one.name)
         }
 
     @classmethod
@@ -91,6 +103,8 @@ class RebalanceMemory:
         new = cls()
         read: dict[str, Any] = {}
         for one in fields(cls):
+            if one.name in _NOT_KEPT:
+                continue
             found, default = value.get(one.name), getattr(new, one.name)
             if isinstance(default, RebalancePhase):
                 if found in list(RebalancePhase):

@@ -63,8 +63,9 @@ class NodeSample:
     `*_seconds` are ages at the snapshot's time. `ready_seconds`, `unready_seconds`: how long it has been so;
     the second, if not given, is the pod's age. `sample_age_seconds` None: this pod never answered. `serving`
     is the label that the Service selects. `marked_seconds`: how long the pod has carried the mark of a drain
-    victim (annotation and pod-deletion-cost), None without a mark. `drain` None: not known.
-    `to_replace`: a user asked for another pod in its place.
+    victim (annotation and pod-deletion-cost), None without a mark. `drain` None: not known; `drain_rate` are
+    the closes a second of a drain under way, by the node's word.
+    `to_replace`: a user asked for another pod in its place. `been_ready`: the pod is ready, or was before.
     """
 
     uid: str
@@ -76,8 +77,10 @@ class NodeSample:
     ready: bool = False
     ready_seconds: float | None = None
     unready_seconds: float | None = None
+    been_ready: bool = False
     serving: bool = True
     drain: DrainState | None = None
+    drain_rate: float | None = None
     cordoned: bool = False
     to_replace: bool = False
     shedding: bool = False
@@ -120,6 +123,18 @@ class NodeSample:
     def draining(self) -> bool:
         """The node is emptying itself, or has done so, by the operator's command."""
         return self.drain not in (None, DrainState.NONE)
+
+    def lost(self, after_seconds: float) -> bool:
+        """It served, and has not been ready for so long, and not because it is being emptied or deleted."""
+        waited = self.unready_seconds
+        return (
+            self.phase is Phase.RUNNING
+            and not self.ready
+            and self.been_ready
+            and not (self.marked or self.draining)
+            and waited is not None
+            and waited > after_seconds
+        )
 
     @property
     def can_serve(self) -> bool:

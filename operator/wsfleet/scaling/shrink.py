@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from wsfleet.scaling.decision import Hold, HoldKind
+from wsfleet.scaling.decision import BY_WORD, Hold, HoldKind
 from wsfleet.scaling.history import MINUTE_SECONDS
 from wsfleet.scaling.observe import Look
 from wsfleet.scaling.policy import RetirePolicy
 from wsfleet.scaling.trend import highest_total
 from wsfleet.scaling.victim import choose_victim
-from wsfleet.scaling.wishes import nodes_for_connections, nodes_for_cpu
+from wsfleet.scaling.wishes import cpu_ceiling, nodes_for_connections, nodes_for_cpu
 from wsfleet.scaling.words import counted, number_of_nodes, part_of
 
 LOST_AFTER_SECONDS = RetirePolicy().terminating_seconds
@@ -23,8 +23,11 @@ def cautious_nodes(look: Look) -> int:
     by_connections = nodes_for_connections(
         load.full_connections, policy.max_connections, policy.connections.target_percent
     )
-    by_cpu = nodes_for_cpu(load.full_demand, load.full_nodes, policy.cpu.target_percent, look.fixed_percent)
-    return max(by_connections, load.full_nodes if by_cpu is None else by_cpu)
+    ceiling = cpu_ceiling(policy.cpu, look.fixed_percent)
+    if ceiling is None:
+        return by_connections  # CPU is what it is, however many share the load
+    by_cpu = nodes_for_cpu(load.full_demand, load.full_nodes, ceiling, look.fixed_percent)
+    return max(by_connections, by_cpu or 0)
 
 
 def highest_recommendation(look: Look) -> int:
@@ -60,13 +63,40 @@ def regret_hold(look: Look) -> Hold | None:
     left = since + down.regret_seconds - look.now
     if left > 0:
         return Hold(HoldKind.REGRET, f"{text}; no node goes for about {math.ceil(left / 60)} min")
-    peak = highest_total(look.history.spans, look.now, look.policy.growth.peak_seconds)
-    rest = look.current - 1
-    percent = headroom_percent(look)
-    if peak <= rest * look.policy.max_connections * percent / 100:
+    peak = _lasting_peak(look)
+    if not peak:
         return None
-    room = f"the last hour's {counted(peak, 'connection')} must fit below {percent:g} % of the rest"
-    return Hold(HoldKind.REGRET, f"{text}; {room}")
+    return Hold(HoldKind.REGRET, f"{text}; {_room_for(look, peak)}")
+
+
+def turn_hold(look: Look) -> Hold | None:
+    """What follows a step up that the load asked for: the fleet turns only once the last hour's peak has room
+    in the rest; None where it has, where the load has gone, or where the last step was down.
+
+    A node that no machine takes has never served: it goes without this.
+    """
+    growth, shrunk = look.history.growth, look.history.shrunk
+    if growth is None or growth.trigger in BY_WORD or (shrunk is not None and shrunk > growth.time):
+        return None
+    if look.load.unschedulable:
+        return None
+    peak = _lasting_peak(look)
+    gone = look.load.full_connections < peak * (1 - look.policy.scale_down.drop_percent / 100)
+    if not peak or gone:
+        return None
+    return Hold(HoldKind.STABILIZATION, f"the fleet grew last; {_room_for(look, peak)}")
+
+
+def _lasting_peak(look: Look) -> int:
+    """The last hour's highest total where one node fewer would have no room for it; else 0."""
+    peak = highest_total(look.history.spans, look.now, look.policy.growth.peak_seconds)
+    room = (look.current - 1) * look.policy.max_connections * headroom_percent(look) / 100
+    return 0 if peak <= room else peak
+
+
+def _room_for(look: Look, peak: int) -> str:
+    percent = headroom_percent(look)
+    return f"the last hour's {counted(peak, 'connection')} must fit below {percent:g} % of the rest"
 
 
 def headroom_percent(look: Look) -> float:
@@ -103,9 +133,9 @@ def _unsure(look: Look) -> Iterator[Hold]:
     outage = outage_hold(look)
     if outage is not None:
         yield outage
-    regret = regret_hold(look)
-    if regret is not None:
-        yield regret
+    held = regret_hold(look) or turn_hold(look)
+    if held is not None:
+        yield held
 
 
 def _headroom(look: Look) -> Iterator[Hold]:
@@ -123,8 +153,10 @@ def _headroom(look: Look) -> Iterator[Hold]:
             f"{counted(load.full_connections, 'connection')} on {number_of_nodes(rest)} would be above "
             f"{percent:g} % of {policy.max_connections:,} each",
         )
-    fixed, target = look.fixed_percent, policy.cpu.target_percent
-    cpu_percent = fixed + (target - fixed) * percent / policy.connections.target_percent
+    fixed, ceiling = look.fixed_percent, cpu_ceiling(policy.cpu, look.fixed_percent)
+    if ceiling is None:
+        return
+    cpu_percent = fixed + (ceiling - fixed) * percent / policy.connections.target_percent
     needed = nodes_for_cpu(load.full_demand, load.full_nodes, cpu_percent, look.fixed_percent)
     if needed is None or needed > rest:
         text = f"CPU on {number_of_nodes(rest)} would be above {cpu_percent:.0f} %"

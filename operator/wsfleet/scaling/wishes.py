@@ -6,6 +6,7 @@ Wishes know nothing of bounds, steps, pauses or holds of scale-in; `decide` puts
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from wsfleet.scaling.decision import Hold, HoldKind, Trigger
@@ -57,6 +58,17 @@ def nodes_for_cpu(demand: float, nodes: float, target_percent: float, fixed_perc
     return math.ceil((demand - fixed_percent * nodes) / (target_percent - fixed_percent) - _ROUNDING)
 
 
+def cpu_ceiling(policy: CpuTrigger, fixed_percent: float) -> float | None:
+    """The CPU % a node to go by, that a number of nodes can lead to: the target, else where nodes turn away.
+
+    None where a node spends even that whatever it serves: CPU says nothing about the number of nodes then.
+    """
+    for percent in (policy.target_percent, policy.reject_percent):
+        if fixed_percent < percent:
+            return percent
+    return None
+
+
 def connections_wish(look: Look) -> Wish:
     """Seed, trigger 2; a fleet is at least one node."""
     percent, each = look.policy.connections.target_percent, look.policy.max_connections
@@ -98,7 +110,8 @@ def cpu_wish(look: Look) -> Wish | None:
     """Seed, trigger 1: CPU above the target, sustained; None while it isn't.
 
     Stops with CPUNotScalable where more nodes don't help: the fixed part alone fills the target, or two steps
-    brought no gain.
+    brought no gain. The first asks for no node at all: who goes leaves the others as they are, but for what
+    its clients take (`shrink` looks at that).
     """
     policy = look.policy.cpu
     window = cpu_window(policy, look.history.cpu, look.now)
@@ -112,7 +125,8 @@ def cpu_wish(look: Look) -> Wish | None:
     needed = nodes_for_cpu(window.demand, window.nodes, target, look.fixed_percent)
     if needed is None:
         fixed = f"each node spends {look.fixed_percent:.0f} % whatever it serves"
-        return _not_scalable(look.current, f"{seen}; {fixed}, so more nodes do not help")
+        text = f"{seen}; {fixed}: more nodes do not help, and none is kept for it"
+        return _not_scalable(1, text)
     if needed > look.current and _no_gain_twice(look, cpu_point(look, window)):
         return _not_scalable(
             look.current, f"{seen}; the last two steps by CPU brought no gain, so no more follow"
@@ -164,43 +178,6 @@ def rejections_wish(look: Look) -> Wish | None:
     return Wish(trigger=Trigger.REJECTIONS, nodes=look.current + 1, reason=f"{seen}; one more node at once")
 
 
-def waiting_wish(look: Look) -> Wish | None:
-    """Nodes for the clients that full nodes turned away, with the connected ones; None while none were.
-
-    They count by the total: one full node among emptier ones asks for nothing that the total does not.
-    """
-    rule, total = look.policy.waiting, look.load.connections
-    tries = sum(one.number for one in look.history.turned_away)
-    if not tries:
-        return None
-    most = int(total * rule.most_percent / 100)
-    waiting = min(int(tries / rule.tries), most)
-    rise = min(_rise(look), most)
-    percent, each = look.policy.connections.target_percent, look.policy.max_connections
-    nodes = nodes_for_connections(total + waiting + rise, each, percent)
-    if nodes <= max(1, nodes_for_connections(total, each, percent)):
-        return None
-    reason = (
-        f"full nodes turned clients away {tries:,} times in {rule.window_seconds:g} s; "
-        f"{counted(total, 'connection')}, {waiting:,} that wait and {rise:,} to come need "
-        f"{number_of_nodes(nodes)}"
-    )
-    return Wish(trigger=Trigger.WAITING, nodes=nodes, reason=reason)
-
-
-def _rise(look: Look) -> int:
-    """How many more there will be if the rise of the last moments goes on; 0 without one.
-
-    Growth looks at minutes to tell a rise from noise; here the refusals tell it.
-    """
-    rule = look.policy.waiting
-    before = [one for one in look.history.trend if look.now - rule.window_seconds - 5 < one.time < look.now]
-    if not before or look.load.emptying:
-        return 0
-    seconds = look.now - before[0].time
-    return max(0, int((look.load.connections - before[0].value) / seconds * rule.rise_seconds))
-
-
 def _settling(look: Look) -> Hold | None:
     """Why another node for rejections has to wait, or None."""
     load, growth = look.load, look.history.growth
@@ -249,6 +226,33 @@ def _no_gain(policy: CpuTrigger, before: CpuStep, after: CpuStep, fixed_percent:
     return before.percent - after.percent < policy.gain_share * expected_fall
 
 
-def _not_scalable(current: int, text: str) -> Wish:
+def _not_scalable(nodes: int, text: str) -> Wish:
     hold = Hold(HoldKind.CPU_NOT_SCALABLE, text)
-    return Wish(trigger=Trigger.CPU, nodes=current, reason=text, hold=hold)
+    return Wish(trigger=Trigger.CPU, nodes=nodes, reason=text, hold=hold)
+
+
+def loss_wish(look: Look, wishes: Sequence[Wish]) -> Wish | None:
+    """What the others ask for, besides the nodes that are lost; None while none is.
+
+    A dead machine's pods are there for minutes, as their ReplicaSet counts, and serve nobody. Not during the
+    hold after an outage, and not while most nodes are not ready: that is no matter of single machines.
+    """
+    rule, outage = look.policy.missing, look.history.outage_until
+    lost = [node for node in look.snapshot.nodes if node.lost(rule.lost_seconds)]
+    if not lost or (outage is not None and look.now < outage):
+        return None
+    unready = sum(1 for node in look.snapshot.nodes if not node.terminating and not node.ready)
+    if unready > look.load.nodes * rule.lost_share:
+        return None
+    # These ask for more than there are, and those that are lost are among these already.
+    counted_already = (Trigger.REJECTIONS, Trigger.WAITING)
+    needed = max(one.nodes for one in wishes if one.trigger not in counted_already)
+    nodes = max(needed, look.minimum.nodes) + len(lost)
+    are = verb(len(lost), "has", "have")
+    more = ", …" if len(lost) > 1 else ""
+    reason = (
+        f"{number_of_nodes(len(lost))} ({lost[0].name}{more}) {are} not been ready "
+        f"for more than {rule.lost_seconds:g} s; with others in place of {verb(len(lost), 'it', 'them')} "
+        f"{number_of_nodes(nodes)}"
+    )
+    return Wish(trigger=Trigger.NODE_LOSS, nodes=nodes, reason=reason)

@@ -15,6 +15,7 @@ from wsfleet.scrape.transport import (
     Transport,
     raise_descriptor_limit,
 )
+from wsfleet.scrape.turns import due
 
 __all__ = [
     "DirectTransport",
@@ -25,6 +26,7 @@ __all__ = [
     "StreamFigures",
     "Target",
     "Transport",
+    "due",
     "parse_status",
     "raise_descriptor_limit",
 ]

@@ -41,6 +41,8 @@ class NodeFigures:
     stream: StreamFigures | None = None
     drain_state: str = "none"
     drain_remaining: int | None = None
+    drain_rate: float | None = None
+    """Closes a second of the drain under way."""
     shed_remaining: int | None = None
     """Connections that the node still closes to have fewer, while it serves on."""
     settings_hash: str | None = None
@@ -82,6 +84,7 @@ def parse_status(answer: Any, taken: float) -> NodeFigures:
         stream=read.stream("feed", "stream"),
         drain_state=read.text("drain", "state") or "none",
         drain_remaining=read.integer("drain", "remaining"),
+        drain_rate=read.number("drain", "rate_per_second"),
         shed_remaining=read.integer("shed", "remaining"),
         settings_hash=read.text("settings", "hash"),
         settings_error=read.text("settings", "error"),
@@ -108,7 +111,9 @@ class _Reader:
     def _at(self, path: tuple[str, ...]) -> Any:
         value = self._answer
         for name in path:
-            value = value.get(name) if isinstance(value, Mapping) else None
+            if not isinstance(value, dict):
+                return None
+            value = value.get(name)
         return value
 
     def number(self, *path: str) -> float | None:
@@ -128,7 +133,7 @@ class _Reader:
 
     def stream(self, *path: str) -> StreamFigures | None:
         value = self._at(path)
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             return None
         subjects = value.get("subjects")
         if not isinstance(subjects, list) or not all(isinstance(one, str) for one in subjects):
@@ -143,7 +148,7 @@ class _Reader:
 
     def counts(self, *path: str) -> dict[str, int]:
         value = self._at(path)
-        items = value.items() if isinstance(value, Mapping) else ()
+        items = value.items() if isinstance(value, dict) else ()
         return {str(name): int(number) for name, raw in items if (number := _finite(raw)) is not None}
 
 

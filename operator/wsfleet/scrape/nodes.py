@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from wsfleet.scrape.figures import NodeFigures, parse_status
@@ -15,8 +15,9 @@ logger = logging.getLogger(__name__)
 
 TOKEN_HEADER = "X-Wsfleet-Token"
 TERM_HEADER = "X-Wsfleet-Term"
-_SILENT_SHARE = 8  # one slot in so many, beside the others, is for nodes that did not answer last time
+_SILENT_SHARE = 2  # half as many slots, beside the others, are for nodes that did not answer last time
 _FORGET_SECONDS = 300.0
+_SWEEP_SECONDS = 30.0
 _OUTDATED = 409  # a node's answer to a term that is lower than one it has seen
 
 
@@ -41,6 +42,7 @@ class NodeAdmin:
         self._round_seconds = round_seconds
         self._concurrency = concurrency
         self._silent: dict[str, float] = {}  # when they were last asked in vain, by pod UID
+        self._forgot = time.monotonic()
         self._term = term
         self._outdated = outdated
 
@@ -56,31 +58,45 @@ class NodeAdmin:
         takes its whole time, would else leave no time for the living.
         """
         self._forget()
-        gate = asyncio.Semaphore(self._concurrency)  # this fleet's own
-        silent_gate = asyncio.Semaphore(max(1, self._concurrency // _SILENT_SHARE))
         found: dict[str, NodeFigures | ScrapeError] = {}
 
-        async def one(target: Target) -> None:
-            async with silent_gate if target.uid in self._silent else gate:
-                try:
-                    answer = await self._transport.request(
-                        "GET", target, "/status", headers={}, body=None, timeout=self._timeout
-                    )
-                except ScrapeError as exc:
-                    logger.debug("no figures from %s/%s: %s", target.namespace, target.pod, exc)
-                    found[target.uid] = exc
-                    self._silent[target.uid] = time.monotonic()
-                    return
-                found[target.uid] = parse_status(answer, time.monotonic())
-                self._silent.pop(target.uid, None)
+        async def slot(waiting: Iterator[Target]) -> None:
+            for target in waiting:
+                found[target.uid] = await self._ask(target)
 
-        await _within(self._round_seconds, [one(target) for target in targets])
+        answering = [target for target in targets if target.uid not in self._silent]
+        silent = [target for target in targets if target.uid in self._silent]
+        # Whoever was not asked in the last round comes before those that were: there may be many.
+        silent.sort(key=lambda target: self._silent[target.uid])
+        slots: list[Awaitable[None]] = []
+        for group, most in (
+            (answering, self._concurrency),
+            (silent, max(1, self._concurrency // _SILENT_SHARE)),
+        ):
+            waiting = iter(group)
+            slots += [slot(waiting) for _ in range(min(most, len(group)))]
+        await _within(self._round_seconds, slots)
         return dict(found)
+
+    async def _ask(self, target: Target) -> NodeFigures | ScrapeError:
+        try:
+            answer = await self._transport.request(
+                "GET", target, "/status", headers={}, body=None, timeout=self._timeout
+            )
+        except ScrapeError as exc:
+            logger.debug("no figures from %s/%s: %s", target.namespace, target.pod, exc)
+            self._silent[target.uid] = time.monotonic()
+            return exc
+        self._silent.pop(target.uid, None)
+        return parse_status(answer, time.monotonic())
 
     def _forget(self) -> None:
         """Pods that nobody asks for any more."""
-        oldest = time.monotonic() - _FORGET_SECONDS
-        for uid in [uid for uid, since in self._silent.items() if since < oldest]:
+        now = time.monotonic()
+        if now - self._forgot < _SWEEP_SECONDS:
+            return  # each fleet's round comes by here
+        self._forgot = now
+        for uid in [uid for uid, since in self._silent.items() if since < now - _FORGET_SECONDS]:
             del self._silent[uid]
 
     async def drain(self, target: Target, token: str, *, rate: float | None = None) -> None:

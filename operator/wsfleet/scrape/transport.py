@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import resource
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +12,9 @@ import aiohttp
 
 from wsfleet.kube.client import KubeClient, guarded_request
 from wsfleet.kube.errors import KubeError, NotLeadingError
+from wsfleet.kube.reading import read_json
+from wsfleet.scrape.answers import AnswerError
+from wsfleet.scrape.kept import KeptConnections
 
 ADMIN_PORT = 9102
 _ANSWER_BYTES = 256 * 1024
@@ -57,12 +60,16 @@ class Transport(Protocol):
 
 
 class DirectTransport:
-    """Straight to the pod's address. `guard` is asked before each change is sent, and raises to forbid it."""
+    """Straight to the pod's address. `guard` is asked before each change is sent, and raises to forbid it.
+
+    Nodes are read over connections that are kept, and told by a full HTTP client.
+    """
 
     def __init__(self, port: int = ADMIN_PORT, *, guard: Callable[[], None] = lambda: None) -> None:
         self._port = port
         self._request_class = guarded_request(guard)
         self._session: aiohttp.ClientSession | None = None
+        self._kept = KeptConnections(port, _ANSWER_BYTES)
 
     async def request(
         self,
@@ -74,6 +81,32 @@ class DirectTransport:
         body: Mapping[str, Any] | None,
         timeout: float,
     ) -> Any:
+        try:
+            if method == "GET" and not headers:
+                async with asyncio.timeout(timeout):
+                    whole = await self._kept.get(target.address, path)
+                status, answer = whole.status, whole.body
+            else:
+                status, answer = await self._tell(method, target, path, headers, body, timeout)
+        except (aiohttp.ClientError, AnswerError, TimeoutError, OSError) as exc:
+            raise ScrapeError(str(exc) or f"no answer within {timeout:g} s") from exc
+        if status != 200:
+            text = answer[:200].decode("utf-8", "replace").strip()
+            raise ScrapeError(f"HTTP {status}: {text}", status)
+        try:
+            return read_json(answer)
+        except ValueError as exc:
+            raise ScrapeError("the answer is not JSON") from exc
+
+    async def _tell(
+        self,
+        method: str,
+        target: Target,
+        path: str,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any] | None,
+        timeout: float,
+    ) -> tuple[int, bytes]:
         if self._session is None:
             # No limit over all fleets: one fleet's hanging pods must not use up another's connections.
             connector = aiohttp.TCPConnector(limit=0, limit_per_host=2, keepalive_timeout=30)
@@ -81,27 +114,18 @@ class DirectTransport:
                 connector=connector, cookie_jar=aiohttp.DummyCookieJar(), request_class=self._request_class
             )
         host = f"[{target.address}]" if ":" in target.address else target.address
-        try:
-            async with self._session.request(
-                method,
-                f"http://{host}:{self._port}{path}",
-                headers=dict(headers),
-                json=body,
-                timeout=aiohttp.ClientTimeout(total=timeout),
-                allow_redirects=False,
-            ) as response:
-                answer = await _read_bounded(response.content)
-        except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-            raise ScrapeError(str(exc) or f"no answer within {timeout:g} s") from exc
-        if response.status != 200:
-            text = answer[:200].decode("utf-8", "replace").strip()
-            raise ScrapeError(f"HTTP {response.status}: {text}", response.status)
-        try:
-            return json.loads(answer)
-        except (ValueError, RecursionError) as exc:
-            raise ScrapeError("the answer is not JSON") from exc
+        async with self._session.request(
+            method,
+            f"http://{host}:{self._port}{path}",
+            headers=dict(headers),
+            json=body,
+            timeout=aiohttp.ClientTimeout(total=timeout),
+            allow_redirects=False,
+        ) as response:
+            return response.status, await _read_bounded(response.content)
 
     async def close(self) -> None:
+        self._kept.close()
         if self._session is not None:
             await self._session.close()
 

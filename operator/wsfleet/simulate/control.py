@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
+from wsfleet.costs import CostBook
 from wsfleet.scaling import (
     CreateSet,
     Decision,
@@ -18,6 +19,7 @@ from wsfleet.scaling import (
     Release,
     Resize,
     Snapshot,
+    Stalled,
     StartDrain,
     Step,
     Together,
@@ -34,10 +36,8 @@ from wsfleet.scaling import (
 )
 from wsfleet.simulate.fleet import Fleet
 from wsfleet.simulate.pods import Pod, ReplicaSet
+from wsfleet.simulate.scraping import Scraper
 
-_AGAIN_SECONDS = 1.0
-_FORGET_SECONDS = 300.0
-"""As the operator does: a figure older than this is none."""
 EPOCH = 1_800_000_000.0
 """The simulation's time 0 in epoch seconds."""
 
@@ -59,65 +59,23 @@ class Control(Protocol):
         """The size decided on."""
 
 
-class _Figures:
-    """The last figures of a node that were seen."""
-
-    __slots__ = ("connections", "cpu", "full", "paused", "rejections", "taken")
-
-    def __init__(
-        self, taken: float, connections: int, cpu: float, rejections: int, full: int, paused: bool
-    ) -> None:
-        self.taken = taken
-        self.connections = connections
-        self.cpu = cpu
-        self.rejections = rejections
-        self.full = full
-        self.paused = paused
-
-
-class Scraper:
-    """Figures with their delay, their noise and their gaps."""
-
-    def __init__(self, seed: int) -> None:
-        import numpy as np
-
-        self._rng = np.random.default_rng(seed)
-        self.seen: dict[str, _Figures] = {}
-        self.share_silent = 0.0
-
-    def scrape(self, fleet: Fleet) -> None:
-        """Ask every running node."""
-        watching = fleet.setup.watching
-        number = len(fleet.pods)
-        noise = 1 + watching.cpu_noise * self._rng.standard_normal(number)
-        lost = self._rng.random(number) < watching.missing_share
-        cpu = (fleet.cpu * noise).clip(0, 100).tolist()
-        connections, rejections = fleet.connections.tolist(), fleet.cpu_rejections.tolist()
-        full, paused = fleet.full_rejections.tolist(), fleet.paused.tolist()
-        taken = fleet.now
-        alive: dict[str, _Figures] = {}
-        for pod in fleet.pods:
-            slot = pod.slot
-            silent = lost[slot] or (pod.number % 100) < self.share_silent * 100
-            if pod.running and pod.lost_at is None and not silent:
-                alive[pod.uid] = _Figures(
-                    taken, connections[slot], cpu[slot], rejections[slot], full[slot], paused[slot]
-                )
-            elif pod.uid in self.seen and taken - self.seen[pod.uid].taken <= _FORGET_SECONDS:
-                alive[pod.uid] = self.seen[pod.uid]
-        self.seen = alive
-
-
 class OperatorControl:
-    """The operator: decide, steer and next_fleet_step as they are, every few seconds."""
+    """The operator: decide, steer and next_fleet_step as they are.
+
+    It sees what an operator sees: pods as the API server has them, figures of the round that is just over,
+    costs fitted from the nodes' counters. It looks every few seconds, and when a pod has changed. A node that
+    does not answer can't be told anything either.
+    """
 
     def __init__(self, shape: str, nodes: int, seed: int) -> None:
         self._shape = shape
         self._scraper = Scraper(seed)
         self.history = History(desired=nodes)
         self.decisions: list[Decision] = []
-        self._next = 0.0
+        self.costs = CostBook()
         self._next_scrape = 0.0
+        self._look_at: float | None = None
+        self._events = 0
         self._first = True
         self._rebalance = RebalanceMemory()
 
@@ -132,22 +90,24 @@ class OperatorControl:
         self._scraper.share_silent = share
 
     def act(self, fleet: Fleet) -> None:
-        if fleet.now < self._next:
-            return
-        watching = fleet.setup.watching
-        if fleet.now >= self._next_scrape:
-            self._scraper.scrape(fleet)
-            self._next_scrape = fleet.now + watching.scrape_seconds
-        acted = self._look(fleet)
-        self._next = fleet.now + _AGAIN_SECONDS if acted else self._next_scrape
+        due = fleet.now >= self._next_scrape or fleet.events != self._events
+        if self._look_at is None and due:
+            self._events = fleet.events
+            self._look_at = fleet.now + self._scraper.scrape(fleet)
+            self._next_scrape = fleet.now + fleet.setup.watching.scrape_seconds
+        # Steps that are longer than a round see its end at its beginning.
+        if self._look_at is not None and fleet.now > self._look_at - fleet.step_seconds / 2:
+            self._look_at = None
+            self._look(fleet)
 
-    def _look(self, fleet: Fleet) -> bool:
+    def _look(self, fleet: Fleet) -> None:
         now = EPOCH + fleet.now
-        samples = tuple(self._sample(fleet, pod) for pod in fleet.pods)
+        samples = tuple(self.sample(fleet, pod) for pod in fleet.pods)
         world = World.of([one.view() for one in fleet.sets], samples, self._shape, self.desired)
         rolling = is_rolling(world, fleet.setup.rollout)
         snapshot = Snapshot.of(now, samples, replicas=world.total, rolling=rolling)
-        fixed = fleet.setup.node.fixed_cpu_percent  # as the operator fits it from its nodes' figures
+        self.costs.observe(self._scraper.counts(fleet), (), now)
+        fixed = self.costs.fixed_percent(fleet.setup.node.cpus)
         decision, self.history = decide(fleet.setup.policy, snapshot, self.history, now, fixed)
         if decision.changes:
             self.decisions.append(decision)
@@ -157,22 +117,21 @@ class OperatorControl:
         step = next_fleet_step(replace(world, desired=decision.desired), paced)
         by_uid = {pod.uid: pod for pod in fleet.pods}
         steps: tuple[Step, ...] = step.steps if isinstance(step, Together) else (step,)
-        done = [self._carry_out(fleet, by_uid, samples, one) for one in steps]
-        acted = any(done)
+        for one in steps:
+            self._carry_out(fleet, by_uid, samples, one)
         decided = {getattr(one, "uid", None) for one in steps}
         busy = ""
         if rolling:
             busy = "pods are being replaced"
-        elif not isinstance(step, Idle | Wait) or world.total != decision.desired:
+        elif not isinstance(step, Idle | Wait | Stalled) or world.total != decision.desired:
             busy = "the fleet is being resized"
         receivers = self._balance(fleet, samples, by_uid, budget, busy)
         most, tolerance = fleet.setup.policy.max_connections, fleet.setup.rebalance.tolerance
         for change in steer(samples, most, tolerance, takeover=self._first, receivers=receivers):
             if change.uid not in decided:
                 by_uid[change.uid].serving = change.serving
-                fleet.changed = True
+                fleet.touch()
         self._first = False
-        return acted
 
     def _balance(
         self, fleet: Fleet, samples: tuple[NodeSample, ...], by_uid: dict[str, Pod], budget: float, busy: str
@@ -182,10 +141,12 @@ class OperatorControl:
             fleet.setup.rebalance, samples, self._rebalance, EPOCH + fleet.now, budget, busy
         )
         for shed in wanted.sheds:
-            fleet.shed(by_uid[shed.uid], shed.target, shed.rate, shed.id)
+            if self._scraper.reaches(by_uid[shed.uid]):
+                fleet.shed(by_uid[shed.uid], shed.target, shed.rate, shed.id)
         return wanted.receivers
 
-    def _sample(self, fleet: Fleet, pod: Pod) -> NodeSample:
+    def sample(self, fleet: Fleet, pod: Pod) -> NodeSample:
+        """A pod as the operator sees it: of its node only what that has told."""
         now, seen = fleet.now, self._scraper.seen.get(pod.uid)
         if pod.terminating_at is not None:
             phase = Phase.TERMINATING
@@ -202,44 +163,47 @@ class OperatorControl:
             ready_seconds=changed if pod.ready else None,
             unready_seconds=None if pod.ready else changed,
             serving=pod.serving,
-            drain=pod.drain if seen else None,
-            shedding=pod.shed_left > 0,
+            drain=seen.drain if seen else None,
+            shedding=bool(seen and seen.shed_left),
             marked_seconds=None if pod.marked_at is None else now - pod.marked_at,
             terminating_seconds=None if pod.terminating_at is None else now - pod.terminating_at,
             connections=seen.connections if seen else None,
-            max_connections=fleet.setup.node.max_connections,
+            max_connections=seen.max_connections if seen else None,
             cpu_percent=seen.cpu if seen else None,
             rejections={"cpu": seen.rejections, "connections": seen.full} if seen else {},
             feed_paused=seen.paused if seen else False,
-            sample_age_seconds=now - seen.taken + fleet.setup.watching.delay_seconds if seen else None,
+            sample_age_seconds=now - seen.taken if seen else None,
             pod_age_seconds=now - pod.created,
         )
 
     def _carry_out(
         self, fleet: Fleet, by_uid: dict[str, Pod], samples: tuple[NodeSample, ...], step: Step
-    ) -> bool:
+    ) -> None:
         if isinstance(step, CreateSet):
             fleet.sets.append(ReplicaSet(step.shape, step.replicas, fleet.now))
         elif isinstance(step, Resize):
             one = fleet.set_of(step.shape)
             if one is None or str(one.generation) != step.resource_version:
-                return False
+                return
             one.resize(step.replicas)
         elif isinstance(step, Mark):
             pod = by_uid[step.uid]
             pod.marked_at, pod.serving = fleet.now, False
         elif isinstance(step, StartDrain):
+            if not self._scraper.reaches(by_uid[step.uid]):
+                return
             setup = fleet.setup
             rate = drain_rate(step.uid, samples, setup.closes_per_second, setup.node.drain_rate)
             fleet.start_drain(by_uid[step.uid], rate)
         elif isinstance(step, Release):
             pod = by_uid[step.uid]
             if step.cancel_drain:
+                if not self._scraper.reaches(pod):
+                    return
                 fleet.cancel_drain(pod)
             pod.marked_at, pod.serving = None, True
         elif isinstance(step, DeleteSet):
             fleet.sets = [one for one in fleet.sets if one.shape != step.shape]
         else:
-            return False
-        fleet.changed = True
-        return True
+            return
+        fleet.touch()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from wsfleet.simulate.control import Scraper
 from wsfleet.simulate.fleet import Fleet
 from wsfleet.simulate.hpa import SYNC_SECONDS, HpaMemory, HpaPod, HpaPolicy, next_replicas
 from wsfleet.simulate.pods import Pod, ReplicaSet
+from wsfleet.simulate.scraping import Scraper
 
 METRICS_SECONDS = 15.0
 """How often metrics-server and the adapter of the connections' metric read the pods."""
@@ -23,7 +23,7 @@ class HpaControl:
         self._desired = nodes
         self._policy = policy
         self._memory = HpaMemory()
-        self._scraper = Scraper(seed)
+        self._scraper = Scraper(seed, starving=False)
         self._next_sync = SYNC_SECONDS
         self._next_metrics = SYNC_SECONDS - _METRICS_BEFORE_SYNC_SECONDS
 

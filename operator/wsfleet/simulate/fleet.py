@@ -24,13 +24,18 @@ _PATIENCE_SECONDS = 30.0
 
 
 class Fleet(Nodes):
-    """Pods and clients. `closes_at_once`: SIGTERM closes all clients at once, without a time to come back."""
+    """Pods and clients. `closes_at_once`: SIGTERM closes all clients at once, without a time to come back.
+
+    `changed`: the Service's endpoints have to be found anew. `events` counts what a watch of the API server
+    would tell: pods and ReplicaSets that have changed.
+    """
 
     def __init__(self, setup: Setup, step_seconds: float, seed: int, closes_at_once: bool = False) -> None:
         super().__init__(setup, step_seconds, seed)
         self.sets: list[ReplicaSet] = []
         self.pods: list[Pod] = []
         self.changed = True
+        self.events = 0
         self._made = 0
         self._closes_at_once = closes_at_once
         self._moving: set[Pod] = set()
@@ -54,9 +59,12 @@ class Fleet(Nodes):
             self._moving.discard(pod)
         self.connections[:] = self.rng.multinomial(clients, np.full(nodes, 1 / nodes))
         self.totals.arrived += clients
-        self.rejecting[:] = False
-        self.cpu[:] = self._demand(np.zeros(nodes))
-        self._filling[:] = -np.inf
+        self.cpus.settle(self.connections, self.rate)
+
+    def touch(self) -> None:
+        """A pod or a ReplicaSet has changed, and all who watch are told."""
+        self.changed = True
+        self.events += 1
 
     def step(self, wanted: int, rate: float) -> None:
         """One step of time: who leaves, who is closed, who comes and is let in, CPU, pods."""
@@ -68,7 +76,7 @@ class Fleet(Nodes):
             self._find_endpoints()
         self._come_and_leave(wanted)
         opened = self._try(self.waiting.step())
-        self._measure_cpu(opened)
+        self._use_cpu(opened)
         self.totals.waited_seconds += self.waiting.total * self.step_seconds
         self.totals.node_seconds += len(self.pods) * self.step_seconds
 
@@ -84,7 +92,14 @@ class Fleet(Nodes):
             self.connections[pod.slot] = 0
 
     def start_drain(self, pod: Pod, rate: float) -> None:
-        """`PUT /drain`: not ready at once, still accepting for the delay, then closing."""
+        """`PUT /drain`: not ready at once, still accepting for the delay, then closing. It ends a shed.
+
+        One that is under way goes on, at the new rate.
+        """
+        if pod.drain is not DrainState.NONE:
+            pod.drain_rate = rate
+            return
+        pod.shed_left = 0
         pod.drain, pod.drain_since, pod.drain_rate, pod.owed = DrainState.DELAY, self.now, rate, 0.0
         self._ready(pod, False)
         self._moving.add(pod)
@@ -96,8 +111,11 @@ class Fleet(Nodes):
             self._ready(pod, pod.running and pod.lost_at is None)
 
     def shed(self, pod: Pod, target: int, rate: float, name: str) -> None:
-        """`PUT /shed`: close down to `target`, each told when to come back; a known name changes nothing."""
-        if pod.shed_id == name:
+        """`PUT /shed`: close down to `target`, each told when to come back; a known name changes nothing.
+
+        A node that drains refuses it.
+        """
+        if pod.shed_id == name or pod.drain is not DrainState.NONE:
             return
         pod.shed_id, pod.shed_target, pod.shed_rate = name, target, rate
         pod.shed_left, pod.owed = max(0, int(self.connections[pod.slot]) - target), 0.0
@@ -109,7 +127,7 @@ class Fleet(Nodes):
             return
         pod.terminating_at = self.now
         self._moving.add(pod)
-        self.changed = True
+        self.touch()
         if self._closes_at_once or not pod.running:
             self._close(pod.slot, int(self.connections[pod.slot]), None)
         elif pod.drain is DrainState.NONE and pod.lost_at is None:
@@ -135,7 +153,7 @@ class Fleet(Nodes):
         self.pods.append(pod)
         self._add_slot(pod.runs_at + self.setup.node.ring_fill_seconds)
         self._moving.add(pod)
-        self.changed = True
+        self.touch()
         return pod
 
     def _remove(self, gone: list[Pod]) -> None:
@@ -148,11 +166,12 @@ class Fleet(Nodes):
         self.pods = [pod for pod in self.pods if pod.slot not in away]
         for slot, pod in enumerate(self.pods):
             pod.slot = slot
-        self.changed = True
+        self.touch()
 
     def _ready(self, pod: Pod, ready: bool) -> None:
         if pod.ready != ready:
-            pod.ready, pod.ready_changed, self.changed = ready, self.now, True
+            pod.ready, pod.ready_changed = ready, self.now
+            self.touch()
 
     def _find_endpoints(self) -> None:
         self._endpoints = np.array([pod.slot for pod in self.pods if pod.takes_clients], dtype=np.int64)
@@ -198,6 +217,7 @@ class Fleet(Nodes):
     def _start(self, pod: Pod) -> None:
         if not pod.running and self.now >= pod.runs_at:
             pod.running = True
+            self.touch()
         if not pod.ready and self.now >= pod.ready_at and pod.lost_at is None:
             self._ready(pod, pod.drain is DrainState.NONE and not pod.terminating)
 

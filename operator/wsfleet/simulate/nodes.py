@@ -9,14 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from wsfleet.simulate.cpu import Bools, Cpu, Floats
 from wsfleet.simulate.setup import Setup
 from wsfleet.simulate.waiting import Ints, Waiting
 
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-HYSTERESIS_POINTS = 5.0
 _LEAST_SPREAD_SECONDS, _MOST_SPREAD_SECONDS = 1.0, 30.0
 
 
@@ -41,6 +38,8 @@ class Totals:
     """Client-seconds spent not connected."""
     paused_seconds: float = 0.0
     """Node-seconds with reading from NATS paused."""
+    missed: int = 0
+    """Messages that a node had no CPU for before the stream had dropped them; a client is told of each."""
     node_seconds: float = 0.0
 
     @property
@@ -65,12 +64,9 @@ class Nodes:
         self.way_cut = False
         self.rate = setup.message_rate
         self.connections: Ints = np.zeros(0, dtype=np.int64)
-        self.cpu: Floats = np.zeros(0)
-        self.rejecting: Bools = np.zeros(0, dtype=np.bool_)
-        self.paused: Bools = np.zeros(0, dtype=np.bool_)
+        self.cpus = Cpu(setup, step_seconds, seed)
         self.cpu_rejections: Ints = np.zeros(0, dtype=np.int64)
         self.full_rejections: Ints = np.zeros(0, dtype=np.int64)
-        self._filling: Floats = np.zeros(0)
         self._endpoints: Ints = np.zeros(0, dtype=np.int64)
         self._lost: Bools = np.zeros(0, dtype=np.bool_)
 
@@ -88,27 +84,32 @@ class Nodes:
         self.connections -= broken
         self._break(int(broken.sum()))
 
+    @property
+    def cpu(self) -> Floats:
+        """CPU % of each node as it measures it: over some seconds."""
+        return self.cpus.percent
+
+    @property
+    def rejecting(self) -> Bools:
+        """Who turns new clients away for CPU."""
+        return self.cpus.rejecting
+
+    @property
+    def paused(self) -> Bools:
+        """Who has stopped reading from NATS for CPU."""
+        return self.cpus.paused
+
     def _add_slot(self, filled_at: float) -> None:
         """A place for one more node, whose ring is filled at that time."""
         self.connections = np.append(self.connections, 0)
-        self.cpu = np.append(self.cpu, 0.0)
-        self.rejecting = np.append(self.rejecting, False)
-        self.paused = np.append(self.paused, False)
         self.cpu_rejections = np.append(self.cpu_rejections, 0)
         self.full_rejections = np.append(self.full_rejections, 0)
-        self._filling = np.append(self._filling, filled_at)
+        self.cpus.add(filled_at)
 
     def _delete_slots(self, slots: list[int]) -> None:
-        for name in (
-            "connections",
-            "cpu",
-            "rejecting",
-            "paused",
-            "cpu_rejections",
-            "full_rejections",
-            "_filling",
-        ):
+        for name in ("connections", "cpu_rejections", "full_rejections"):
             setattr(self, name, np.delete(getattr(self, name), slots))
+        self.cpus.delete(slots)
 
     def _close(self, slot: int, number: int, spread: float | None) -> None:
         """Close so many clients of a node; None: without a time to come back."""
@@ -172,7 +173,8 @@ class Nodes:
         dead = np.where(lost, at, 0)
         knocking = at - by_cpu - dead
         room = np.maximum(node.max_connections - self.connections[slots], 0)
-        in_time = np.minimum(knocking, int(node.accepts_per_second * self.step_seconds))
+        most = node.accepts_per_second * self.step_seconds * self.cpus.speed[slots]
+        in_time = np.minimum(knocking, most.astype(np.int64))
         queued = knocking - in_time
         let_in = np.minimum(in_time, room)
         full = in_time - let_in
@@ -195,24 +197,7 @@ class Nodes:
         self.waiting.refused(lost - stand)
         self.waiting.again_at_once(stand)
 
-    def _demand(self, opened: NDArray[np.int64] | Floats) -> Floats:
-        """CPU % that each node would like to spend in this step."""
-        node = self.setup.node
-        each = self.rate * node.message_cpu_us / 1e4
-        demand: Floats = np.where(self.paused, 0.0, self.connections * each)
-        demand += opened * (node.handshake_cpu_us / 1e4 / self.step_seconds)
-        demand /= node.cpus
-        demand += node.fixed_cpu_percent
-        return demand
-
-    def _measure_cpu(self, opened: Ints) -> None:
-        node = self.setup.node
-        demand: Floats = self._demand(opened) + np.where(
-            self._filling > self.now, node.ring_fill_percent, 0.0
-        )
-        weight = min(1.0, self.step_seconds / node.cpu_window_seconds)
-        self.cpu = self.cpu + weight * (np.minimum(demand, 100.0) - self.cpu)
-        for band, threshold in ((self.rejecting, node.reject_percent), (self.paused, node.pause_percent)):
-            band |= self.cpu > threshold
-            band &= self.cpu > threshold - HYSTERESIS_POINTS
+    def _use_cpu(self, opened: Ints) -> None:
+        self.cpus.step(self.now, self.connections, opened, self.rate)
         self.totals.paused_seconds += float(self.paused.sum()) * self.step_seconds
+        self.totals.missed += round(self.cpus.missed)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from wsfleet.simulate.run import Comparison, Run
 from wsfleet.simulate.svg import Area, Curve, Panel, draw
+from wsfleet.simulate.targets import Target
 
 _OURS, _THEIRS, _ORACLE = "#1f6feb", "#d1242f", "#2f9e5f"
 
@@ -23,6 +25,7 @@ def figures(run: Run, oracle_node_hours: float) -> dict[str, Any]:
         "closesPerSecondHighest": run.most_returns,
         "waitedSeconds": round(totals.waited_seconds),
         "feedPausedNodeSeconds": round(totals.paused_seconds),
+        "messagesMissed": totals.missed,
         "nodesHighest": run.most_nodes,
         "nodeHours": round(run.node_hours, 2),
         "nodeHoursToOracle": round(run.node_hours / oracle_node_hours, 3) if oracle_node_hours else None,
@@ -31,6 +34,15 @@ def figures(run: Run, oracle_node_hours: float) -> dict[str, Any]:
         "turns": len(run.turns),
         "turnsAnHourHighest": run.turns_an_hour,
     }
+
+
+def reached(found: Sequence[Target]) -> list[dict[str, Any]]:
+    """The figures to reach as JSON values."""
+    return [
+        {"scenario": one.scenario, "figure": one.figure, "wanted": one.wanted, "reached": one.reached}
+        | {"met": one.met}
+        for one in found
+    ]
 
 
 def document(comparison: Comparison) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from wsfleet.scaling import closes_per_second
 from wsfleet.simulate.control import Control, OperatorControl
 from wsfleet.simulate.deployment import HpaControl
 from wsfleet.simulate.fleet import Fleet
@@ -68,6 +69,10 @@ class Run:
         """The size decided on at a time."""
         return [size for at, size in self.sizes if at <= seconds][-1]
 
+    def ready_at(self, seconds: float) -> int:
+        """The ready nodes at a time, as they were written down last before it."""
+        return [one.ready for one in self.records if one.seconds <= seconds][-1]
+
     @property
     def turns(self) -> list[float]:
         """Times at which the size began to move the other way."""
@@ -98,6 +103,12 @@ class Comparison:
     oracle: list[tuple[float, int]]
     oracle_node_hours: float
     oracle_usd: float
+    closes_per_second: float
+    """The fleet's budget of closes at its most connections."""
+
+    def oracle_at(self, seconds: float) -> int:
+        """The nodes that the oracle pays for at a time."""
+        return [nodes for at, nodes in self.oracle if at <= seconds][-1]
 
 
 def compare(
@@ -148,6 +159,7 @@ def compare(
         list(zip(times, paid, strict=True)),
         hours,
         hours * setup.node.price_usd_per_hour,
+        closes_per_second(round(scenario.trace.most_connections), setup.closes_per_second),
     )
 
 

@@ -22,12 +22,18 @@ class NodeModel:
     """One node. The defaults are those of a node's settings, and of the sizing document's costs.
 
     `fixed_cpu_percent` is spent whatever is served. `handshake_cpu_us` is CPU a new client;
-    `accepts_per_second` bounds them, who waits longer stays in the listener's queue.
+    `accepts_per_second` bounds them, who waits longer stays in the listener's queue. `cost_spread` is by what
+    share (one standard deviation) a message's CPU differs from node to node: machines are not alike.
+    `kept_seconds` is how long the stream keeps a message that a node has not read yet. `answer_seconds` is
+    the CPU's time for an answer of the admin port.
     """
 
     max_connections: int = 10_000
     cpus: float = 1.8
     message_cpu_us: float = 100.0
+    cost_spread: float = 0.03
+    kept_seconds: float = 30.0
+    answer_seconds: float = 0.02
     handshake_cpu_us: float = 300.0
     fixed_cpu_percent: float = 3.0
     accepts_per_second: float = 1000.0
@@ -59,10 +65,17 @@ class ClientModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watching:
-    """What is seen of the nodes: age of a figure, noise of CPU (a share), figures that get lost (a share)."""
+    """What is seen of the nodes: noise of CPU (a share), figures that get lost (a share).
+
+    A round of scrapes begins each `scrape_seconds` and is over after `delay_seconds`. A node that does not
+    answer makes it `timeout_seconds`, more of them longer still, as the operator's scraper does it.
+    """
 
     scrape_seconds: float = 5.0
     delay_seconds: float = 1.0
+    timeout_seconds: float = 2.0
+    round_seconds: float = 4.0
+    silent_at_once: int = 4
     cpu_noise: float = 0.03
     missing_share: float = 0.002
 
@@ -80,6 +93,8 @@ class Setup:
     closes_per_second: float | None = None
     spec: WsFleetSpec | None = None
     message_rate: float = 1.0
+    publish_rate: float = 12.0
+    """Messages a second that each process of a node takes in, at `message_rate`."""
 
     def with_bounds(self, lowest: int, highest: int) -> Setup:
         """With other bounds of the size, as a scenario of another scale needs them."""
@@ -118,6 +133,7 @@ def setup_from_spec(spec: WsFleetSpec, **node: float) -> Setup:
         drain_delay_seconds=settings.drain_delay,
         drain_rate=settings.drain_rate,
         drain_timeout_seconds=settings.drain_timeout,
+        kept_seconds=settings.js_stream_max_age,
         price_usd_per_hour=cents / 100 / HOURS_A_MONTH,
     )
     return Setup(
@@ -128,6 +144,7 @@ def setup_from_spec(spec: WsFleetSpec, **node: float) -> Setup:
         closes_per_second=spec.reconnects.per_second,
         spec=spec,
         message_rate=float(inputs.load.message_rate),
+        publish_rate=float(inputs.load.publish_rate),
     )
 
 

@@ -25,7 +25,8 @@ class Capacity:
     """A machine's room for connections at a load.
 
     `connection_cpu_us` is CPU a connection at the usual message rate, `fixed_cpu_us` what reading
-    the feed takes whatever the number of connections (0 at the seed's costs).
+    the feed takes whatever the number of connections (0 at the seed's costs), `connection_memory_bytes`
+    memory a connection, with that of TLS where the node ends it.
     """
 
     machine_cpu_us: int
@@ -56,7 +57,7 @@ class Capacity:
             message_cpu_us=costs.message_cpu_us,
             connection_cpu_us=load.message_rate * costs.message_cpu_us,
             fixed_cpu_us=load.publish_rate * costs.intake_cpu_us + costs.idle_cpu_us,
-            connection_memory_bytes=costs.connection_memory_bytes,
+            connection_memory_bytes=costs.connection_memory_bytes + inputs.tls_memory_bytes,
             message_rate=load.message_rate,
             peak_rate=load.peak_rate,
             message_bytes=load.message_bytes,

@@ -58,12 +58,13 @@ def _costs(plan: Plan) -> _Texts:
 
 def _memory(plan: Plan) -> _Texts:
     capacity, most = plan.capacity, plan.settings.max_connections
-    derived = seed.DERIVED_CLIENT_KB * 1024
-    if plan.inputs.costs.source is CostSource.SEED and derived > capacity.connection_memory_bytes:
-        filled = percent(most * derived * 100 / capacity.available_memory_bytes)
+    derived, assumed = seed.DERIVED_CLIENT_KB * 1024, plan.inputs.costs.connection_memory_bytes
+    if plan.inputs.costs.source is CostSource.SEED and derived > assumed:
+        whole = derived + plan.inputs.tls_memory_bytes
+        filled = percent(most * whole * 100 / capacity.available_memory_bytes)
         yield (
             "client-memory",
-            f"{plain(capacity.connection_memory_bytes / 2**20, 3)} MB a connection is called conservative, "
+            f"{plain(assumed / 2**20, 3)} MB a connection is called conservative, "
             f"the parts of a client add up to {seed.DERIVED_CLIENT_KB} KB ({plain(derived / 2**20, 3)} MB): "
             f"at that, {count(most)} connections fill {filled} of the memory",
         )

@@ -114,6 +114,7 @@ def _costs(plan: Plan) -> _Document:
         "idleCpuMicrosecondsPerSecond": number(costs.idle_cpu_us),
         "connectionMemoryBytes": number(costs.connection_memory_bytes, 1),
         "connectionVcpu": _vcpu(plan.capacity.connection_cpu_us),
+        **({"tlsConnectionMemoryBytes": plan.inputs.tls_memory_bytes} if plan.inputs.tls else {}),
     }
 
 

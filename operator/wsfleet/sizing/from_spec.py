@@ -42,6 +42,7 @@ def inputs_from_spec(spec: WsFleetSpec, measured: Costs | None = None) -> tuple[
         triggers=_triggers(spec),
         drain=_drain(spec),
         stream=_stream_limits(spec),
+        tls=spec.tls is not None,
     )
     return inputs, _stream(spec) | spec.overrides.settings()
 
@@ -92,6 +93,7 @@ def _costs(sizing: Sizing, measured: Costs | None) -> Costs:
         intake_cpu_us=exact(figures.cpu_micros_per_published),
         connection_memory_bytes=exact(figures.memory_bytes_per_connection),
         source=CostSource.BY_HAND,
+        memory_has_tls=True,
     )
 
 
@@ -103,6 +105,7 @@ def measured_costs(values: CostValues) -> Costs:
         idle_cpu_us=exact(values.idle_cpu_micros),
         connection_memory_bytes=exact(values.memory_per_connection),
         source=CostSource.MEASURED,
+        memory_has_tls=True,
     )
 
 

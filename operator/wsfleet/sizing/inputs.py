@@ -16,6 +16,9 @@ from fractions import Fraction
 from wsfleet.sizing.errors import SizingError
 from wsfleet.sizing.machines import MACHINES, MIB, Machine, machine_by_hand, machine_with
 
+TLS_CONNECTION_BYTES = 16 * 1024
+"""What TLS ended in the node takes for a connection. Measured: 15.6 KB (`python -m tests.bench.tls`)."""
+
 
 def exact(value: int | float | str | Decimal | Fraction) -> Fraction:
     """The number as it is written: 0.1 is one tenth, not the float next to it."""
@@ -74,7 +77,8 @@ class Costs:
     `message_cpu_us` is CPU a delivered message, `intake_cpu_us` CPU a message taken from NATS (once a
     node, so adding nodes does not divide it), `idle_cpu_us` CPU a second whatever comes,
     `connection_memory_bytes` memory a connection. The seed's figures: 0.0002 vCPU a connection at 2
-    messages a second, and 0.1 MB (of 2**20 bytes). `remark` says where measured ones stand.
+    messages a second, and 0.1 MB (of 2**20 bytes). `remark` says where measured ones stand. `memory_has_tls`:
+    the memory is what a connection of this fleet takes, TLS and all, as it is where it was measured or given.
     """
 
     message_cpu_us: Fraction = Fraction(100)
@@ -83,6 +87,7 @@ class Costs:
     source: CostSource = CostSource.SEED
     idle_cpu_us: Fraction = Fraction(0)
     remark: str = ""
+    memory_has_tls: bool = False
 
 
 @dataclass(frozen=True)
@@ -257,3 +262,10 @@ class Inputs:
     stream: StreamLimits = StreamLimits()
     request_cpu_percent: int = 25
     egress_usd_per_gib: Fraction | None = None
+    tls: bool = False
+    """TLS is ended in the nodes."""
+
+    @property
+    def tls_memory_bytes(self) -> int:
+        """What TLS adds to the memory of a connection in the costs."""
+        return TLS_CONNECTION_BYTES if self.tls and not self.costs.memory_has_tls else 0

@@ -45,6 +45,8 @@ class Note:
 def plan_notes(plan: Plan) -> Iterator[Note]:
     """Remarks on this machine, load and choice of settings."""
     yield _costs(plan)
+    if plan.inputs.tls:
+        yield _tls(plan)
     yield from _capacity_notes(plan)
     yield _own_memory(plan)
     for text in overruled(plan.inputs, plan.overrides):
@@ -72,6 +74,16 @@ def _costs(plan: Plan) -> Note:
         # A spec that asks for measured costs, and has to be told which ones it got.
         return _warning("costs", f"{text}; {costs.remark}")
     return Note("costs", NoteKind.INFO, text)
+
+
+def _tls(plan: Plan) -> Note:
+    each = f"{plain(plan.capacity.connection_memory_bytes / 1024, 1)} KB"
+    added = plan.inputs.tls_memory_bytes
+    if added:
+        text = f"takes about {added // 1024} KB more a connection (measured): planned {each}"
+    else:
+        text = f"has its memory in the {each} a connection, which are taken as measured or given"
+    return Note("tls", NoteKind.INFO, f"TLS ended in the node {text}")
 
 
 def _capacity_notes(plan: Plan) -> Iterator[Note]:

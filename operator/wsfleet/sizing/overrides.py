@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -34,12 +35,16 @@ def read_overrides(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(field: str, value: Any) -> Any:
-    adapter: TypeAdapter[Any] = TypeAdapter(Settings.model_fields[field].rebuild_annotation())
     try:
-        return adapter.validate_python(value)
+        return _adapter(field).validate_python(value)
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ").replace("Input should", "must")
         raise SizingError(f"overrides.{override_name(field)}", value, message) from error
+
+
+@cache
+def _adapter(field: str) -> TypeAdapter[Any]:
+    return TypeAdapter(Settings.model_fields[field].rebuild_annotation())
 
 
 # Setting -> the field of the spec that says the same, its value, and how it is shown.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from wsfleet.sizing import rules
@@ -62,6 +63,7 @@ SEED_FIELDS = (
 )
 _DRAIN_FIELDS = ("drain_delay", "drain_rate", "drain_timeout")
 
+_PLANS_KEPT = 256
 _LEAST_REQUEST_BYTES = 128 * MIB  # a Python process with its libraries, before the first connection
 
 
@@ -204,11 +206,24 @@ class Plan:
 def make_plan(inputs: Inputs, overrides: Mapping[str, Any] | None = None) -> Plan:
     """The plan for checked inputs and overrides (by field, camelCase name or variable).
 
+    The last ones are kept: an operator that starts makes a thousand, of which many are alike.
+
     Raises:
         SizingError: an input or override that no plan can be made from; it names field and bound.
     """
+    # As they are written, too: 1 equals True, and a setting may take one and refuse the other.
+    given = tuple((name, repr(value), value) for name, value in (overrides or {}).items())
+    try:
+        hash(given)
+    except TypeError:
+        return _plan_of.__wrapped__(inputs, given)
+    return _plan_of(inputs, given)
+
+
+@lru_cache(maxsize=_PLANS_KEPT)
+def _plan_of(inputs: Inputs, overrides: tuple[tuple[str, str, Any], ...]) -> Plan:
     check_inputs(inputs)
-    given = read_overrides(overrides or {})
+    given = read_overrides({name: value for name, _, value in overrides})
     capacity = Capacity.of(inputs)
     derived = derive_settings(inputs, capacity, given)
     settings = derived.settings

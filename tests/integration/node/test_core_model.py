@@ -1,11 +1,12 @@
-"""Random lives of a node's core and its clients: nothing is lost in silence, doubled or out of order.
+"""Random lives of a core and its clients on virtual time: nothing lost in silence, doubled or disordered.
+
+Positions come as in earnest, by their clock, with data or in groups: no test hand moves them.
 
 CORE_MODEL_SEED repeats one life, CORE_MODEL_ROUNDS makes more of them.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.coremodel import FORMS, Watcher, World
+from tests.support.simcore import virtual_time
+from tests.support.simloop import VirtualLoop
 from wsnode.ring import Window
 
 pytestmark = pytest.mark.race
@@ -21,17 +24,18 @@ CHANNELS = ["A.x", "A.y", "B.x", "C"]
 NAMES = [*CHANNELS, "A.*", "*.x", "*"]
 ROUNDS = int(os.environ.get("CORE_MODEL_ROUNDS", "150"))
 STEPS = 120
+QUIET_INTERVALS = 3
+"""Of positions: the first may have begun before all was quiet, the second tells of it, within one more."""
 
 
 class Life:
     """One life, drawn from a seed."""
 
-    def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)
-        self.log: list[str] = []
-        rng = self.rng
+    def __init__(self, rng: random.Random, loop: VirtualLoop, log: list[str]) -> None:
+        self.rng, self.loop, self.log = rng, loop, log
         window = Window(10**9, rng.choice([5, 30, 1000]), rng.choice([2000, 10**7]))
-        self.world = World(window, rng.choice([3, 20, 1000]))
+        self.interval = rng.choice([1.0, 2.5, 5.0])
+        self.world = World(loop, window, rng.choice([3, 20, 1000]), self.interval)
         self.clients = [
             Watcher(self.world, rng.choice(FORMS), rng, self.log) for _ in range(rng.randint(1, 4))
         ]
@@ -39,44 +43,44 @@ class Life:
         self.bad_news = rng.random() < 0.5
         self.remade = rng.random() < 0.3
 
-    async def run(self) -> None:
+    def run(self) -> None:
         """All of it, to the account at the end."""
         for _ in range(STEPS):
-            await self._step()
+            self._step()
             if self.rng.random() < 0.6:
                 for _ in range(self.rng.randint(1, 6)):
-                    await asyncio.sleep(0)
-                    self._pump()
-        await self._rest()
+                    self._turn()
+        self._rest()
         for client in self.clients:
             client.check()
 
-    async def _rest(self) -> None:
+    def close(self) -> None:
+        """Ends all of it."""
+        for client in self.clients:
+            client.close()
+        self.world.close()
+
+    def _rest(self) -> None:
+        """Everyone reads, and what is left comes; what the end itself lost a later position tells."""
+        world, loop = self.world, self.loop
         for client in self.clients:
             client.reading = True
         for channel in CHANNELS:
-            self.world.publish(channel, {"end": channel})
-        quiet = 0
-        told = False
-        for _ in range(4000):
-            await asyncio.sleep(0)
-            self._pump()
-            world = self.world
-            busy = world.fanout.busy or world.joiner.waiting or any(c.asked for c in self.clients)
-            busy = busy or any(link.withheld or link.out for link in world.links.open_links())
-            quiet = 0 if busy else quiet + 1
-            if quiet > 20 and told:
+            world.publish(channel, {"end": channel})
+        quiet_since = loop.time()
+        for _ in range(100_000):
+            self._turn()
+            busy = world.fanout.depth or world.joiner.waiting or any(c.asked for c in self.clients)
+            if busy or any(link.withheld or link.out for link in world.links.open_links()):
+                quiet_since = loop.time()
+            elif loop.time() > quiet_since + QUIET_INTERVALS * self.interval:
                 return
-            if quiet > 20:  # what the end itself lost is told by a position
-                # One that is under way knows only of what was lost before it.
-                told, quiet = not world.fanout._position.pending, 0
-                world.fanout.position()
-                world.fanout._position_alone()
-            if busy:
-                await asyncio.sleep(0.0005)
+            if loop.idle():
+                loop.skip(1.0)
         raise AssertionError("no rest")
 
-    def _pump(self) -> None:
+    def _turn(self) -> None:
+        self.loop.turn()
         for client in self.clients:
             client.pump()
             if client.closed:
@@ -84,7 +88,7 @@ class Life:
                 client.reading = True
                 client.open()
 
-    async def _step(self) -> None:
+    def _step(self) -> None:
         rng, world = self.rng, self.world
         what = rng.random()
         if what < 0.45:
@@ -99,17 +103,22 @@ class Life:
         elif what < 0.55 and self.remade:
             self.epochs += 1
             self.log.append(f"epoch-{self.epochs}")
-            await self._rest()
+            self._rest()
             world.restart(f"epoch-{self.epochs}")
-            await self._rest()
+            self._rest()
         elif what < 0.57:
             world.holdings.tick()
         elif what < 0.6:
-            world.fanout.position()
-            if rng.random() < 0.5:
-                world.fanout._position_alone()
+            self._wait(rng.choice([0.02, 0.5, 1.0, self.interval]))
         else:
             self._client_step(rng.choice(self.clients))
+
+    def _wait(self, seconds: float) -> None:
+        """Time passes, and each timer in it runs out when it is due."""
+        end = self.loop.time() + seconds
+        while self.loop.time() < end:
+            self.loop.skip(end - self.loop.time())
+            self._turn()
 
     def _content(self) -> Any:
         rng = self.rng
@@ -171,23 +180,37 @@ class Life:
             client.say({"type": "subscribe", "data": data})
 
 
-async def _live(seed: int) -> None:
-    life = Life(seed)
-    try:
-        async with asyncio.timeout(20):
-            await life.run()
-    except BaseException:
-        print(f"CORE_MODEL_SEED={seed}", *life.log[-400:], sep="\n")
-        raise
-    finally:
-        for client in life.clients:
-            client.close()
-        life.world.links.shut()
+def _live(seed: int) -> None:
+    rng = random.Random(seed)
+    log: list[str] = []
+    constants = {
+        "joining": {"STEP_BYTES": rng.choice([1, 1000, 16_384])},
+        "lookup": {
+            "SORTED_CHANNELS": rng.choice([0, 1024]),
+            "SCANNED_NEWEST": rng.choice([1, 2048]),
+            "SCANNED_MESSAGES": rng.choice([1, 8192]),
+            "SCANNED_CHANNELS": rng.choice([1, 1024]),
+            "WALKED_MESSAGES": rng.choice([1, 10, 8192]),
+            "GATHERED_MESSAGES": rng.choice([1, 3, 1024]),
+        },
+        "preparation": {"STEP_LINKS": rng.choice([1, 8192]), "SMALL_LINKS": rng.choice([0, 16_384])},
+        "fanout": {"PERSONAL_LINKS": rng.choice([1, 128])},
+        "position": {"GROUP_LINKS": rng.choice([1, 256])},
+    }
+    with virtual_time(rng, rng.choice([0.0001, 0.002]), **constants) as loop:
+        life = Life(rng, loop, log)
+        try:
+            life.run()
+        except BaseException:
+            print(f"CORE_MODEL_SEED={seed}", *log[-400:], sep="\n")
+            raise
+        finally:
+            life.close()
 
 
 @pytest.mark.timeout(600)
-async def test_lives() -> None:
+def test_lives() -> None:
     only = os.environ.get("CORE_MODEL_SEED")
     first = random.SystemRandom().randrange(10**9)
     for seed in [int(only)] if only else range(first, first + ROUNDS):
-        await _live(seed)
+        _live(seed)

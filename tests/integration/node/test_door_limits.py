@@ -19,6 +19,10 @@ from wsnode.node import Node
 from wsnode.watch import SettingsChange
 
 
+def _sources(count: int) -> list[str]:
+    return [f"127.0.1.{number}" for number in range(1, count + 1)]
+
+
 def _changed(node: Node, **changes: Any) -> SettingsChange:
     return SettingsChange(Settings(**node.settings.model_dump() | changes), "", None)
 
@@ -113,6 +117,22 @@ async def test_the_last_descriptors_are_not_given_to_clients(nats_server: NatsSe
         assert await _knock(node) is None
 
 
+async def test_the_last_descriptors_are_taken_from_who_holds_the_most_without_asking(
+    nats_server: NatsServer,
+) -> None:
+    async with running_node(node_settings(nats_server.url, handshake_timeout=300)) as node:
+        node._door.descriptors = 74
+        silent = await _silent(node, 10)  # 64 are left: no client is let in
+        streams = await asyncio.open_connection("127.0.0.1", node.port, local_addr=("127.0.0.2", 0))
+        client = WsClient(*streams)
+        await client.send_bytes(request(node.port))
+        assert (await client.response())[0] == 101
+        assert node.counters.handshakes_failed == {"crowded_out": 2}
+        await client.close()
+        for left in silent:
+            left.close()
+
+
 async def test_a_loop_that_is_late_for_long_refuses(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,12 +199,87 @@ async def test_who_asks_for_nothing_takes_no_more_places_than_clients_would(
             status, headers, _ = await asyncio.to_thread(refused.response)
         assert status == 503
         assert int(headers["retry-after"]) > 0
-        assert node.counters.connections_rejected == {"connections": 1}
+        assert node.counters.connections_rejected == {"handshakes": 1}
+        assert node.counters.handshakes_failed == {}
         for client in silent:
             client.close()
         await until(lambda: node._links.total == 1)
         assert await _knock(node) is None
         await guest.close()
+
+
+async def _silent(node: Node, count: int, source: str = "127.0.0.1") -> list[socket.socket]:
+    """Connections that ask for nothing, taken in by the node."""
+    before = node._links.total
+    clients = [
+        socket.create_connection(("127.0.0.1", node.port), source_address=(source, 0)) for _ in range(count)
+    ]
+    await until(lambda: node._links.total == before + count)
+    return clients
+
+
+async def test_one_address_does_not_keep_others_from_their_handshakes(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where places run out, the oldest of the address that has the most goes."""
+    monkeypatch.setattr("wsnode.intake._UNOPENED", 20)
+    settings = node_settings(nats_server.url, max_connections=20, handshake_timeout=300)
+    async with running_node(settings) as node:
+        greedy = await _silent(node, 17)
+        others = [*await _silent(node, 2, "127.0.0.2"), *await _silent(node, 1, "127.0.0.3")]
+        fresh = []
+        for number, source in enumerate(_sources(3), 1):
+            streams = await asyncio.open_connection("127.0.0.1", node.port, local_addr=(source, 0))
+            client = WsClient(*streams)
+            await client.send_bytes(request(node.port))
+            status, _, _ = await client.response()
+            assert status == 101
+            fresh.append(client)
+            # It is told why, and when to come back.
+            cut = greedy[number - 1]
+            cut.settimeout(20)
+            answer = await asyncio.to_thread(cut.recv, 4096)
+            assert answer.startswith(b"HTTP/1.1 503 ")
+            assert b"no more clients now: handshakes" in answer
+            assert b"Retry-After: " in answer
+            greedy += await _silent(node, 1, "127.0.0.4")  # its place is free since the other is open
+        assert node.counters.handshakes_failed == {"crowded_out": 3}
+        assert node.counters.connections_rejected == {}
+        for other in others:
+            other.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                other.recv(1)  # they wait as before
+        for left in (*greedy, *others):
+            left.close()
+        for guest in fresh:
+            await guest.close()
+        await until(lambda: node._links.total == 0)
+        assert node._intake is not None
+        assert node._intake._newcomers.oldest_of_the_most() is None
+
+
+async def test_handshakes_of_one_address_are_bounded_where_addresses_are(nats_server: NatsServer) -> None:
+    settings = node_settings(nats_server.url, max_connections_per_address=18, handshake_timeout=300)
+    async with running_node(settings) as node:
+        silent = await _silent(node, 18)
+        with await asyncio.to_thread(RawWire, node.port) as refused:
+            status, _, body = await asyncio.to_thread(refused.response)
+        assert (status, body) == (503, b"no more clients now: address\n")
+        assert node.counters.connections_rejected == {"address": 1}
+        other = await _silent(node, 1, "127.0.0.2")
+        silent.pop().close()
+        await until(lambda: node._links.total == 18)
+        assert await _let_in(node) is None
+        for client in (*silent, *other):
+            client.close()
+
+
+async def _let_in(node: Node) -> str | None:
+    """Why a newcomer is refused; None where it is let in. Others may wait meanwhile."""
+    client = await WsClient.connect(node.port, request(node.port))
+    status, _, body = await client.response()
+    await client.close()
+    return None if status == 101 else body.decode()
 
 
 async def test_who_is_refused_and_stays_is_cut(nats_server: NatsServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from tests.support.coremodel import World
 from tests.support.nats import NatsServer
 from tests.support.node import node_settings, running_node, until
+from tests.support.simcore import virtual_time
 from tests.support.slowclient import (
     BIG,
     data_of,
@@ -198,29 +200,30 @@ async def test_what_is_begun_has_to_end(nats_server: NatsServer) -> None:
             await client.close()
 
 
-async def test_the_time_of_each_frame_and_message_is_its_own() -> None:
-    world = World(Window(600, 100, 10**6), 100)
-    links, read = world.links, world.sessions.read
-    link, theirs = world.connect(PLAIN)
-    frame = text_frame({"type": "heartbeat"})
+def test_the_time_of_each_frame_and_message_is_its_own() -> None:
+    with virtual_time(random.Random(1), 0.0) as loop:
+        world = World(loop, Window(600, 100, 10**6), 100, 5.0)
+        links, read = world.links, world.sessions.read
+        link, theirs = world.connect(PLAIN)
+        frame = text_frame({"type": "heartbeat"})
 
-    def comes(now: int, data: bytes) -> int | None:
-        links.now = now
-        read(link, data)
-        return links.under_way.get(link)
+        def comes(now: int, data: bytes) -> int | None:
+            links.now = now
+            read(link, data)
+            return links.under_way.get(link)
 
-    assert comes(1, frame) is None
-    assert comes(2, frame[:4]) == 2
-    assert comes(3, frame[4:7]) == 2
-    assert comes(4, frame[7:] + frame[:4]) == 4
-    assert comes(5, frame[4:]) is None
-    assert comes(6, client_frame(TEXT, b"x", fin=False)) == 6
-    assert comes(7, client_frame(PONG, b"")) == 6
-    assert comes(8, client_frame(0, b"x", fin=False) + frame[:1]) == 6
-    links.drop(link, "gone")
-    assert not links.under_way
-    theirs.close()
-    links.shut()
+        assert comes(1, frame) is None
+        assert comes(2, frame[:4]) == 2
+        assert comes(3, frame[4:7]) == 2
+        assert comes(4, frame[7:] + frame[:4]) == 4
+        assert comes(5, frame[4:]) is None
+        assert comes(6, client_frame(TEXT, b"x", fin=False)) == 6
+        assert comes(7, client_frame(PONG, b"")) == 6
+        assert comes(8, client_frame(0, b"x", fin=False) + frame[:1]) == 6
+        links.drop(link, "gone")
+        assert not links.under_way
+        theirs.close()
+        links.shut()
 
 
 async def test_what_is_held_besides_counts_against_the_budget(nats_server: NatsServer) -> None:

@@ -23,7 +23,6 @@ from tests.support.hopaudit import Audit
 from tests.support.hopping import Arena, ClientHopper, EventSourceHopper, Hopper, ProcessArena
 from tests.support.nats import NatsServer
 from tests.support.node import until
-from wsnode import fanout
 from wsnode.admission import Admission
 from wsnode.client import Missed, Subscribed
 
@@ -230,7 +229,7 @@ class Run:
 async def test_each_message_comes_once_and_in_order_or_is_told(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, world: str, _number: int
 ) -> None:
-    monkeypatch.setattr(fanout, "POSITION_RIDES_WITHIN_SECONDS", 0.05)
+    monkeypatch.setattr("wsnode.position.RIDES_WITHIN_SECONDS", 0.05)
     # All live in one loop here: how busy it is says nothing of a node.
     monkeypatch.setattr(Admission, "decide", lambda *_: None)
     monkeypatch.setattr(Admission, "paused", lambda *_: False)

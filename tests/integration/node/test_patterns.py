@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from tests.support.nats import NatsServer
 from tests.support.node import node_settings, running_node, until
 from tests.support.slowclient import data_of, hear, hear_until, publish_numbers, seqs_of, subscribing
-from tests.support.wsclient import WsClient, subscribe
+from tests.support.wsclient import WsClient, subscribe, text_frame
+from wsnode.message import Message
 
 CHANNELS = ("BTC.trade", "BTC.book", "ETH.trade", "ETH.book.deep", "solo")
 
@@ -119,6 +121,40 @@ async def test_the_newest_of_each_channel_comes_at_once(nats_server: NatsServer)
         for each in (client, late, unknown):
             assert seqs_of(await hear(each, 1)) == [11]
             await each.close()
+
+
+async def test_the_newest_of_very_many_channels_hold_up_nobody(nats_server: NatsServer) -> None:
+    """To ask for them is answered at once; they are looked up piece by piece, and come in order and once."""
+    count = 5000
+    async with running_node(node_settings(nats_server.url, feed="core")) as node:
+        ring = node._ring
+        for number in range(count):
+            seq = ring.position + 1
+            ring.advance(seq)
+            now_ms = time.time_ns() // 1_000_000
+            ring.add(Message(seq, now_ms, "a:b", f"S{number}.x", ring.prev(f"S{number}.x"), b"1"), now_ms)
+        looked: list[int] = []
+        span, newest = ring.span, ring.newest
+
+        def looking(seq: int, upto: int, most: int) -> list[Message]:
+            found = span(seq, upto, most)
+            looked.append(len(found))
+            return found
+
+        def looking_up(channel: str, upto: int) -> Message | None:
+            looked.append(1)
+            return newest(channel, upto)
+
+        ring.span, ring.newest = looking, looking_up  # type: ignore[method-assign]
+        client, link = await WsClient.open(node.port), node._links.open_links()[0]
+        node._sessions.read(link, text_frame(subscribing("*", last=True)))
+        assert looked == []  # while others waited for their turn
+        ack = await client.message()
+        assert (ack["type"], ack["count"]) == ("subscription_ack", 1)
+        heard = data_of(await hear(client, count))
+        assert [message["channel"] for message in heard] == [f"S{number}.x" for number in range(count)]
+        assert 2 <= len(looked) <= count // 256 + 1
+        await client.close()
 
 
 async def test_a_name_that_overlaps_what_a_client_has_brings_nothing_twice(nats_server: NatsServer) -> None:

@@ -190,7 +190,7 @@ async def test_a_fault_of_the_nodes_own_costs_the_one_client_that_met_it(
             await unlucky.send({"type": "heartbeat"})
             assert (await unlucky.closed()).code == 1011
         with monkeypatch.context() as patched:
-            patched.setattr("wsnode.fanout.add_parts", lambda *args: 1 / 0)
+            patched.setattr("wsnode.fanout.Preparation", lambda *args: 1 / 0)
             await nats_server.publish(("A.b", b"1"))
             await until(lambda: "a round of the fan-out failed" in caplog.text)
         await nats_server.publish(("A.b", b"2"))

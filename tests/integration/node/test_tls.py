@@ -119,6 +119,30 @@ async def test_health_and_streams_of_events_are_served(nats_server: NatsServer, 
         await until(lambda: node._links.total == 0)
 
 
+async def test_a_refusal_is_told_until_the_feed_pauses_and_then_costs_no_handshake(
+    nats_server: NatsServer, files: Files
+) -> None:
+    settings = _secure(nats_server, files, cpu_reject_threshold=75, cpu_pause_threshold=80)
+    async with running_node(settings) as node:
+        node._gauges.cpu.sample = lambda now: 0.0  # type: ignore[method-assign]
+        node._gauges.cpu.percent = 78.0
+        await until(lambda: not node.healthy)
+        answer = await asyncio.to_thread(_get, node, files, "/ws?channels=A.b")
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b"Retry-After: " in answer
+        assert b'{"healthy":false}' in await asyncio.to_thread(_get, node, files, "/health")
+        node._gauges.cpu.percent = 90.0
+        await until(lambda: node.feed.paused)
+        before = node.counters.connections_rejected["cpu"]
+        reader, writer = await _dial(node)
+        assert await asyncio.wait_for(reader.read(), 10) == b""  # before it said a word
+        writer.close()
+        assert node.counters.connections_rejected["cpu"] == before + 1
+        node._gauges.cpu.percent = 10.0
+        await until(lambda: not node.feed.paused)
+        assert (await asyncio.to_thread(_get, node, files, "/health")).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_only_http_1_1_is_offered_and_old_versions_are_refused(
     nats_server: NatsServer, files: Files
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.node_view import Figures
-from wsfleet.reconcile.objects import first_token
+from wsfleet.reconcile.mounted import first_token
 from wsfleet.scrape import DirectTransport, NodeAdmin, ScrapeError, Target
 from wsnode.admin import AdminServer
 from wsnode.config import Settings

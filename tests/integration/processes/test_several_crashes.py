@@ -121,6 +121,7 @@ async def test_totals_never_fall_and_places_of_the_dead_are_free(
         assert (status["messages"]["out"], status["messages"]["in"]) == (600, 30)
         assert status["connections"]["current"] == shares["2"]
         metrics = node.metrics()
+        assert metrics["ws_connections_closed_total"] == {"crash": shares["1"]}
         assert (metrics["ws_connections_opened_total"], metrics["ws_messages_out_total"]) == (20, 600)
         for _ in range(int(shares["1"])):
             assert not isinstance(await node.knock(), str)

@@ -13,8 +13,10 @@ from tests.support.wsclient import WsClient, subscribe
 async def _most_channels(client: WsClient) -> int:
     """How many channels the process that has this client allows, up to 4."""
     for count in range(1, 5):
-        answer: dict[str, Any] = await client.ask(subscribe(*(f"A.{n}" for n in range(count))))
-        while answer["type"] == "feed":  # a process that has just begun may not have its broker yet
+        names = [f"A.{n}" for n in range(count)]
+        answer: dict[str, Any] = await client.ask(subscribe(*names))
+        # A process that has just begun tells of its broker, and again of its channels, once it is there.
+        while answer["type"] != "error" and answer.get("subscribed") != names:
             answer = await client.message()
         if answer["type"] == "error":
             assert answer["code"] == "TOO_MANY_CHANNELS"

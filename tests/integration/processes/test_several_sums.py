@@ -70,10 +70,14 @@ async def test_a_node_without_a_broker_is_alive_and_not_ready(
         assert node.ask("/livez") == (200, {"alive": True})
         code, body = node.ask("/readyz")
         assert (code, body["ready"]) == (503, False)
+        # Why, and of which broker, as one process alone says it.
+        await until(lambda: "Errno 111" in str(node.status()["feed"]["trouble"]))
+        assert nats_server.url in node.status()["not_ready_reason"]
         await node.open()
         await asyncio.to_thread(nats_server.start)
         await until(lambda: node.ask("/readyz")[0] == 200)
         assert node.ask("/health")[1]["status"] == "healthy"
+        assert node.status()["feed"]["trouble"] is None
         nats_server.kill()  # as for one process: who was ready stays in the Service
         await until(lambda: node.ask("/health")[1]["checks"]["nats"]["status"] == "disconnected")
         assert node.ask("/readyz")[0] == 200

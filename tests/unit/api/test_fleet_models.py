@@ -254,3 +254,14 @@ def test_costs_are_the_seeds_measured_or_given() -> None:
 def test_a_status_of_another_release_is_read_as_far_as_it_is_understood() -> None:
     document = fleet_document() | {"status": {"replicas": 3, "somethingNew": {"x": 1}}}
     assert WsFleet.parse(document).status.replicas == 3
+
+
+def test_a_fleet_may_have_as_many_nodes_as_a_cluster_has_machines() -> None:
+    for spec in (
+        {"autoscaling": {"minReplicas": 2000, "maxReplicas": 5000}},
+        {"autoscaling": {"maxReplicas": 5000, "schedules": [{"cron": "0 8 * * *", "minReplicas": 5000}]}},
+        {"replicas": 5000},
+    ):
+        WsFleet.parse(fleet_document(**spec))
+    with pytest.raises(InvalidFleetError, match=r"spec\.autoscaling\.maxReplicas: .*5000"):
+        WsFleet.parse(fleet_document(autoscaling={"maxReplicas": 5001}))

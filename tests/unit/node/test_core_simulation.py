@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.simclient import NEVER, SimClient, Stretch, subscribe_message
+from tests.support.simaccount import NEVER, Stretch
+from tests.support.simclient import SimClient, subscribe_message
 from tests.support.simcore import SimCore, Stream, virtual_time
 from tests.support.simloop import VirtualLoop
 from wsnode.channels import CONFLATE, DELTA
@@ -255,11 +256,18 @@ def _live(seed: int) -> None:
             "GATHERED_MESSAGES": rng.choice([1, 3, 10, 1000]),
             "GATHERED_BYTES": rng.choice([1, 1000, 10**6]),
             "SCANNED_MESSAGES": rng.choice([1, 10, 1000]),
+            "SCANNED_CHANNELS": rng.choice([1, 1000]),
+            "WALKED_MESSAGES": rng.choice([1, 10, 1000]),
             "EXPANDED_CHANNELS": rng.choice([1, 1000]),
+            "SORTED_CHANNELS": rng.choice([0, 3, 1000]),
+            "GATHERED_NEWEST": rng.choice([1, 256]),
+            "SCANNED_NEWEST": rng.choice([1, 3, 2048]),
         },
         "conflation": {"FLUSHED_BYTES": rng.choice([1, 1000, 16_384])},
-        "fanout": {"SHARD_SOCKETS": rng.choice([1, 64])},
+        "fanout": {"SHARD_SOCKETS": rng.choice([1, 64]), "PERSONAL_LINKS": rng.choice([1, 128])},
         "position": {"GROUP_LINKS": rng.choice([1, 2, 256])},
+        "preparation": {"STEP_LINKS": rng.choice([1, 3, 8192]), "SMALL_LINKS": rng.choice([0, 16_384])},
+        "rounds": {"ROUND_LOOKS": rng.choice([1, 5, 262_144])},
     }
     with virtual_time(rng, rng.choice([0.0001, 0.002]), **constants) as loop:
         life = Life(rng, loop, log)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -180,3 +184,39 @@ def test_of_two_that_send_the_same_each_gets_the_answer_to_its_own_key() -> None
     twice = head.replace(b"Host: x\r\n", b"Host: x\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
     opening = read_opening(twice)
     assert isinstance(opening, bytes) or not opening.accept(None)[1]
+
+
+def _kept(roots: list[Any]) -> Iterator[bytes]:
+    """All that is said by what these hold, as far as it is no code."""
+    seen: set[int] = set()
+    while roots:
+        found = roots.pop()
+        if id(found) in seen or isinstance(found, type) or type(found).__name__ in ("module", "function"):
+            continue
+        seen.add(id(found))
+        if isinstance(found, (bytes, str)):
+            yield found if isinstance(found, bytes) else found.encode("utf-8", "replace")
+        roots += gc.get_referents(found)
+
+
+def test_nothing_secret_of_a_request_is_kept() -> None:
+    for number in range(3):
+        head = request(
+            3002, f"/ws?token=s3cret-query-{number}", Cookie=f"s3cret={number}", Authorization="Bearer s3cret"
+        )
+        for _ in range(2):
+            assert handshake._read_usual(head) is not None
+    held = list(_kept(list(vars(handshake).values())))
+    assert any(b"Switching Protocols" in value for value in held)  # it does look
+    assert not [value for value in held if b"s3cret" in value]
+
+
+def test_no_more_than_a_few_kinds_of_requests_are_remembered() -> None:
+    for number in range(200):
+        opening = handshake._read_usual(request(3002, Origin=f"https://{number}.example"))
+        assert opening is not None
+        assert opening.origin == f"https://{number}.example"
+    assert len(handshake._remembered._seen) <= 64
+    again = handshake._read_usual(request(3002, Origin="https://199.example"))
+    assert again is not None
+    assert again.origin == "https://199.example"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support.node import until
-from wsnode import fanout
+from tests.support.simloop import VirtualClock, VirtualLoop
 from wsnode.channels import Channels
 from wsnode.config import Settings
 from wsnode.counters import Counters
@@ -20,16 +21,16 @@ from wsnode.fanout import Fanout
 from wsnode.link import Link
 from wsnode.links import Links
 from wsnode.message import Message
+from wsnode.position import PositionClock
 from wsnode.ring import Ring, Window
 
 
 class Crowd:
     """Open clients of a fan-out, each with the other end of its socket."""
 
-    def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop, settings: Settings) -> None:
         counters = Counters()
-        self.links = Links(loop, Settings(), counters)
+        self.links = Links(loop, settings, counters)
         self.channels: Channels[Link] = Channels()
         self.ring = Ring(Window(30, 1000, 10**6))
         self.ring.epoch = "e"
@@ -73,8 +74,8 @@ class Crowd:
 @asynccontextmanager
 async def _crowd(monkeypatch: pytest.MonkeyPatch, group: int) -> AsyncIterator[Crowd]:
     monkeypatch.setattr("wsnode.position.GROUP_LINKS", group)
-    monkeypatch.setattr(fanout, "POSITION_RIDES_WITHIN_SECONDS", 0.05)
-    crowd = Crowd()
+    monkeypatch.setattr("wsnode.position.RIDES_WITHIN_SECONDS", 0.05)
+    crowd = Crowd(asyncio.get_running_loop(), Settings())
     try:
         yield crowd
     finally:
@@ -129,6 +130,62 @@ async def test_a_loss_is_told_to_all_by_one_position_and_then_forgotten(
         told = [crowd.positions(link)[-1] for link in [busy, *quiet]]
         assert [(position["seq"], position["prev"]) for position in told] == [(4, 2)] * 6
         assert crowd.fanout.untold(4) == 0
+
+
+def _run(loop: VirtualLoop, until: float) -> None:
+    while loop.time() < until:
+        loop.turn()
+        if loop.idle():
+            loop.skip(until - loop.time())
+
+
+def test_the_clock_keeps_its_intervals_whatever_a_call_takes() -> None:
+    clock = VirtualClock(random.Random(1), 0.0)
+    loop = VirtualLoop(clock)
+    told: list[float] = []
+
+    def tell() -> None:
+        told.append(round(clock.now - 1000.0, 3))
+        clock.now += 0.3
+
+    positions = PositionClock(loop.as_loop(), 1.5, tell)
+    positions.update(1.0)  # nothing runs yet
+    positions.start()
+    _run(loop, 1003.5)
+    assert told == [1.0, 2.0, 3.0]
+    positions.update(2.5)  # from the last one on
+    _run(loop, 1006.0)
+    assert told[3:] == [5.5]
+    clock.now += 100.0  # the loop did not turn
+    told.clear()
+    _run(loop, 1109.0)
+    assert len(told) == 2
+    positions.stop()
+    told.clear()
+    _run(loop, 1120.0)
+    assert told == []
+
+
+@pytest.mark.parametrize("interval", [1.0, 1.25, 2.0, 5.0])
+def test_every_client_gets_each_position_within_its_interval(
+    monkeypatch: pytest.MonkeyPatch, interval: float
+) -> None:
+    """Those for whom no data comes as well: waiting for some must not take longer than that."""
+    monkeypatch.setattr("wsnode.position.GROUP_LINKS", 1)
+    clock = VirtualClock(random.Random(2), 0.0)
+    monkeypatch.setattr("wsnode.fanout.time", clock)
+    loop = VirtualLoop(clock)
+    crowd = Crowd(loop.as_loop(), Settings(position_interval=interval))
+    quiet = [crowd.add("Q.q") for _ in range(100)]
+    positions = PositionClock(loop.as_loop(), interval, crowd.fanout.position)
+    positions.start()
+    start = clock.now
+    for count in range(1, 6):
+        _run(loop, start + (count + 1) * interval - 0.001)
+        assert {len(crowd.positions(link)) for link in quiet} == {count}
+    crowd.links.shut()
+    for end in crowd.ends.values():
+        end.close()
 
 
 async def test_data_goes_between_the_groups(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from tests.support.looks import Counted, counted_ring
+from wsnode.channels import is_pattern, matches, patterns_of
 from wsnode.ring import Message, Ring, Window
 
-CHANNELS = "ABC"
+CHANNELS = ["A.x", "A.y", "C"]
 channels = st.sampled_from(CHANNELS)
 
 
@@ -70,6 +72,13 @@ class RingMachine(RuleBasedStateMachine):
     def keeps_a_chain_for_each_channel(self) -> None:
         assert len(self.ring) == len(self.kept)
         assert set(self.ring.channels()) == {m.channel for m in self.kept}
+        patterns = {pattern for channel in CHANNELS for pattern in patterns_of(channel)}
+        for name in {*CHANNELS, *patterns, "*", "none.*"}:
+            taken = [channel for channel in self.ring.channels() if matches(name, channel)]
+            found = list(self.ring.channels_of(name))
+            assert sorted(found) == (sorted(taken) if is_pattern(name) else [name])
+        if not self.kept:
+            assert len(self.ring._by_pattern) == 0
         for channel in CHANNELS:
             own = [m for m in self.kept if m.channel == channel]
             for older, newer in itertools.pairwise(own):
@@ -88,12 +97,13 @@ class RingMachine(RuleBasedStateMachine):
     @rule(channel=channels, seq=st.integers(0, 30), upto=st.integers(0, 30), most=st.integers(1, 4))
     def looks_up(self, channel: str, seq: int, upto: int, most: int) -> None:
         ring, kept = self.ring, self.kept
-        own = [m for m in kept if m.channel == channel and seq < m.seq <= upto]
-        assert ring.after(channel, seq, upto) == own
-        assert ring.after(channel, seq, upto, most) == own[:most]
-        for since in [m for m in self.sent if m.channel == channel and m.seq <= seq]:  # trimmed ones too
-            assert ring.after(channel, seq, upto, since=since) == own
-            assert ring.after(channel, seq, upto, most, since) == own[:most]
+        own = [m for m in kept if m.channel == channel and m.seq > seq]
+        expected = own[0] if own else None
+        for since in [None, *(m for m in self.sent if m.channel == channel and m.seq <= seq)]:  # trimmed too
+            found, looked = ring.first_above(channel, seq, 99, since)
+            assert found is expected
+            found, looked = ring.first_above(channel, seq, most, since)
+            assert found is expected or looked == most
         assert ring.span(seq, upto, most) == [m for m in kept if seq < m.seq <= upto][:most]
         older = [m for m in kept if m.channel == channel and m.seq <= upto]
         assert ring.newest(channel, upto) is (older[-1] if older else None)
@@ -117,6 +127,29 @@ class RingMachine(RuleBasedStateMachine):
         if missing is not None:
             assert anything is not None
             assert anything[1] >= missing[1]
+        assert missing == _missing_by_walking(self.ring, kept_of(self.kept, channel), channel, had, upto)
+
+
+def kept_of(messages: list[Message], channel: str) -> list[Message]:
+    return [message for message in messages if message.channel == channel]
+
+
+def _missing_by_walking(
+    ring: Ring, kept: list[Message], channel: str, had: int, upto: int
+) -> tuple[int, int] | None:
+    """The rule to the letter, message by message."""
+    lost, last = 0, had
+    for message in [message for message in kept if message.seq > had]:
+        if message.prev > last:
+            lost = message.prev
+        last = message.seq
+        if last > upto:
+            break
+    else:
+        if ring.prev(channel) > last:
+            lost = ring.prev(channel)
+    lost = min(lost, upto)
+    return (had + 1, lost) if lost > had and ring.floor > had else None
 
 
 TestRing = RingMachine.TestCase
@@ -131,6 +164,43 @@ def test_nothing_is_missing_of_what_is_kept(published: list[str]) -> None:
     for had in range(len(published) + 2):
         assert ring.missing_of_any(had, len(published)) is None
         assert {ring.missing(channel, had, len(published)) for channel in CHANNELS} == {None}
+
+
+@given(
+    st.lists(st.tuples(channels, st.sampled_from(["sent", "sent", "spoiled", "hole"])), max_size=18),
+    st.integers(1, 12),
+)
+def test_what_is_missing_is_what_a_walk_would_find(steps: list[tuple[str, str]], window: int) -> None:
+    ring = Ring(Window(100, window, 10**6))
+    sent: list[Message] = []
+    for channel, what in steps:
+        seq = ring.position + 1 + (what == "hole")
+        ring.advance(seq)
+        if what == "spoiled":
+            ring.skip(channel, seq)
+            continue
+        sent.append(Message(seq, 0, "a:b", channel, ring.prev(channel), b""))
+        ring.add(sent[-1], 0)
+    for channel in CHANNELS:
+        own = kept_of(sent[-len(ring) :] if len(ring) else [], channel)
+        for had in range(ring.position + 2):
+            for upto in range(ring.position + 2):
+                expected = _missing_by_walking(ring, own, channel, had, upto)
+                assert ring.missing(channel, had, upto) == expected, (channel, had, upto)
+
+
+def test_what_is_missing_is_known_without_a_look_at_each_message() -> None:
+    """A client may ask for it a hundred times in one read."""
+    ring = counted_ring(["A"] * 2000, kept=1500)
+    ring.advance(2001)
+    ring.skip("A", 2001)
+    for seq in range(2002, 2500):
+        ring.advance(seq)
+        ring.add(Counted(seq, 0, "a:b", "A", ring.prev("A"), b""), 0)
+    Counted.looks = 0
+    assert ring.missing("A", 1, 2499) == (2, 2001)
+    assert ring.missing("A", 1, 1990) == (2, 998)
+    assert Counted.looks <= 4
 
 
 def test_one_message_that_somebody_holds_keeps_no_other_alive() -> None:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from wsnode.channels import CONFLATE, DELTA, Channels
 from wsnode.link import DEFLATE, PLAIN, SSE, Link
 from wsnode.message import Message
+from wsnode.preparation import Preparation
 from wsnode.protocol.delta import apply_delta
 from wsnode.ring import Ring, Window
-from wsnode.rounds import Job, add_parts, take_round
+from wsnode.rounds import Job, take_round
 
 CHANNELS = ["A.x", "A.y", "B.x"]
 NAMES = [*CHANNELS, "A.*", "*.x", "*"]
@@ -131,9 +132,12 @@ def test_each_gets_its_own_in_its_form(
 def _round(
     line: deque[Job], channels: Channels[Link], everyone: list[_Client], truth: dict[int, Any]
 ) -> None:
-    taken, flows = take_round(line, channels, "e5")
+    behind = {client.link for client in everyone if client.link.out is not None}
+    taken, flows = take_round(line, channels, "e5", behind=behind)
     if flows:
-        add_parts(taken, flows, None)
+        preparation = Preparation(taken, flows)
+        while preparation.step():
+            pass
     written: set[Link] = set()
     for part in taken.parts:
         for index, link in enumerate(part.links):

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import random
+import re
 import socket
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from tests.support.coremodel import World
-from tests.support.simcore import SimCore, virtual_time
+from tests.support.simcore import SimCore, Stream, virtual_time
 from tests.support.simloop import VirtualClock, VirtualLoop
+from tests.support.wsclient import text_frame
 from wsnode.config import Settings
-from wsnode.conflation import FLUSHED_BYTES, pass_over
 from wsnode.counters import Counters
 from wsnode.fanout import shard_sockets
-from wsnode.link import PLAIN, SSE, Link
+from wsnode.link import PLAIN, Link
 from wsnode.links import Links
-from wsnode.message import Message
 from wsnode.ring import Window
-from wsnode.rounds import Part, Round
 
 CLIENTS, AT_ONCE = 40, 8
 
@@ -71,76 +69,87 @@ def test_what_clients_send_takes_a_part_of_a_turn_and_all_get_theirs(
             theirs.close()
 
 
-@pytest.mark.parametrize("form", [PLAIN, SSE])
-def test_who_was_passed_over_for_long_takes_a_part_of_a_turn_at_a_time(
-    monkeypatch: pytest.MonkeyPatch, form: int
-) -> None:
-    with virtual_time(random.Random(1), 0.002) as loop:
-        core = SimCore(loop, Settings(), Window(600, 10_000, 10**7))
-        theirs = core.connect(form)
-        (link,) = core.links.open_links()
-        for seq in range(1, 3001):
-            pass_over(link, [Message(seq, 0, "a:b", f"S{seq}.x", 0, b"1")])
-        sizes: list[int] = []
-
-        def taken(_: Link, data: bytes) -> bool:
-            sizes.append(len(data))
-            return True
-
-        monkeypatch.setattr(core.links, "send", taken)
-        core.flusher.flush(link)
-        assert len(sizes) == 1
-        while link.with_extra().passed:
-            # Whatever comes meanwhile waits behind it.
-            assert link.out is not None
-            assert link in core.links.behind
-            loop.turn()
-        assert len(sizes) > 10
-        assert max(sizes) < FLUSHED_BYTES + 300
-        assert (link.out, core.links.behind) == (None, {})
-        theirs.close()
-        core.close()
+def test_a_step_of_a_replay_ends_when_its_time_is_up() -> None:
+    """Whatever it is that takes so long."""
+    with virtual_time(random.Random(1), 0.0) as loop:
+        core = SimCore(loop, Settings(), Window(1e6, 10**6, 10**9))
+        core.adopt(Stream("created"))
+        for _ in range(100):
+            core.stream.publish("A.x", 1, loop.clock.time_ns() // 10**6)
+        core.read(100)
+        loop.turn()
+        theirs = core.connect(PLAIN)
+        ask = {"channels": ["A.x"], "resume": {"epoch": core.ring.epoch, "seq": 0}}
+        theirs.send(text_frame({"type": "subscribe", "data": ask}))
+        loop.turn()
+        loop.clock._tick_seconds = 0.001  # from now on each look at the clock takes 0.5 ms
+        try:
+            heard, replayed = [], 0
+            while replayed < 100:
+                loop.turn()
+                with contextlib.suppress(BlockingIOError):
+                    theirs.recv(65_536)
+                heard.append(core.counters.messages_replayed - replayed)
+                replayed += heard[-1]
+                assert len(heard) < 1000
+            assert max(heard) < 20, heard
+        finally:
+            theirs.close()
+            core.close()
 
 
-class _Looked(list[Link]):
-    """Counts how often it is gone through."""
-
-    looks = 0
-
-    def __iter__(self) -> Iterator[Link]:
-        self.looks += 1
-        return super().__iter__()
-
-    def index(self, *args: Any) -> int:
-        self.looks += 1
-        return super().index(*args)
+FLOODS = {
+    "subscribe": {"type": "subscribe", "data": {"channels": ["A.x", "*.y"]}},
+    "resume": {"type": "subscribe", "data": {"channels": ["A.x"], "resume": {"epoch": "?", "seq": 1}}},
+    "last": {"type": "subscribe", "data": {"channels": ["*"], "last": True}},
+    "replay": {"type": "replay", "data": {"since": 1}},
+}
 
 
-async def test_clients_of_a_round_are_gone_through_once_whoever_changes_subscriptions() -> None:
-    world = World(Window(600, 100, 10**6), 100)
-    pairs = [world.connect(PLAIN) for _ in range(4)]
-    links = [link for link, _ in pairs]
-    before, amid, stranger = links[0], links[1:3], links[3]
-    for link, theirs in pairs:
-        assert link.fd >= 0
-        theirs.recv(1000)
-    parts = [Part(_Looked([before, amid[0]]), b"first", 1), Part(_Looked([amid[1]]), b"second", 1)]
-    world.fanout._round = Round(parts=parts, link=1)
-    for _ in range(50):
-        for link in links:
-            world.fanout.hasten(link)
-    heard = [_heard(theirs) for _, theirs in pairs]
-    assert heard == [b"", b"first", b"second", b""]
-    assert (parts[0].links[0], parts[0].links[1].fd, parts[1].links[0].fd) == (before, -1, -1)
-    assert [part.links.looks for part in parts if isinstance(part.links, _Looked)] == [1, 1]
-    assert stranger.out is None
-    for _, theirs in pairs:
-        theirs.close()
-    world.links.shut()
+@pytest.mark.parametrize("what", FLOODS)
+def test_what_one_client_asks_in_one_read_is_spread_over_turns(what: str) -> None:
+    """A message counts the same however long it takes. Others wait for a share of it; all is answered."""
+    with virtual_time(random.Random(1), 0.0) as loop:
+        core = SimCore(loop, Settings(), Window(1e6, 10**6, 10**9))
+        core.adopt(Stream("created"))
+        core.stream.publish("A.x", 1, loop.clock.time_ns() // 10**6)
+        core.read(1)
+        loop.turn()
+        greedy, other = core.connect(PLAIN), core.connect(PLAIN)
+        flood = text_frame(json.loads(json.dumps(FLOODS[what]).replace("?", core.ring.epoch)))
+        first = text_frame({"type": "subscribe", "data": {"channels": ["A.x"]}})
+        heartbeat = text_frame({"type": "heartbeat"})
+        greedy.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
+        assert greedy.send(first + flood * 59) == len(first) + len(flood) * 59
+        _heard(other)
+        heard: list[str] = []
+        handled: list[int] = []
+        before = 0
+        loop.clock._tick_seconds = 0.001  # from now on each look at the clock takes 0.5 ms
+        try:
+            while heard.count("pong") < 10:
+                other.send(heartbeat)
+                greedy.send(heartbeat)
+                loop.turn()
+                assert _heard(other) == ["pong"]
+                heard += _heard(greedy)
+                handled.append(core.counters.client_messages - before)
+                before += handled[-1]
+                assert len(handled) < 200
+            assert max(handled) < 12, handled
+            answered = [kind for kind in heard if kind in ("subscription_ack", "replay_complete", "error")]
+            assert len(answered) == 60
+            assert not {"subscription_ack", "error"}.intersection(heard[heard.index("pong") :])
+        finally:
+            greedy.close()
+            other.close()
+            core.close()
 
 
-def _heard(theirs: socket.socket) -> bytes:
-    try:
-        return theirs.recv(1000)
-    except BlockingIOError:
-        return b""
+def _heard(theirs: socket.socket) -> list[str]:
+    """The types of the messages that have come."""
+    data = b""
+    with contextlib.suppress(BlockingIOError):
+        while more := theirs.recv(65_536):
+            data += more
+    return [kind.decode() for kind in re.findall(rb'"type":"([a-z:_]+)"', data)]

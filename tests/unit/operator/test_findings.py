@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,13 +16,15 @@ from wsfleet.reconcile.findings import (
     problem_findings,
     ready_finding,
     waits_in_vain,
+    with_problem,
+    with_trouble,
 )
 from wsfleet.reconcile.observe import Observed
 from wsfleet.reconcile.settings import nodes_in_force
 from wsfleet.reconcile.stream import stream_finding
-from wsfleet.scaling import Decision, Idle, NodeSample, Stalled, Trigger
+from wsfleet.scaling import Decision, Idle, NodeSample, Stalled, Trigger, Wait
 from wsfleet.scrape import NodeFigures
-from wsfleet.status import merge_conditions
+from wsfleet.status import Finding, merge_conditions
 from wsnode.config import Settings
 
 STREAM = stream_finding(Settings(), [])
@@ -71,6 +74,32 @@ def test_a_node_that_is_late_once_has_not_lost_its_feed_nor_its_settings() -> No
     newer = replace(late, figures={"a": NodeFigures(taken=1, feed_connected=False)})
     assert feed_finding(newer).reason == "FeedLost"
     assert nodes_in_force(newer, "h") == 0
+
+
+class Counted(Mapping[str, NodeFigures]):
+    """Counts how often it is gone through."""
+
+    def __init__(self, figures: dict[str, NodeFigures]) -> None:
+        self.figures, self.times = figures, 0
+
+    def __getitem__(self, uid: str) -> NodeFigures:
+        return self.figures[uid]
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return iter(self.figures)
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+
+def test_what_is_known_of_the_nodes_is_put_together_once_a_look() -> None:
+    pods = [node(str(number)) for number in range(50)]
+    known = Counted({pod.uid: NodeFigures(taken=0, feed_connected=True, settings_hash="h") for pod in pods})
+    look = replace(seen(*pods), known=known)
+    all_findings(look, decision(50), Idle(), {}, STREAM)
+    assert nodes_in_force(look, "h") == 50
+    assert known.times == 1, "for each node anew it takes minutes in a fleet of thousands"
 
 
 def test_a_lost_feed_names_the_nodes_and_unknown_is_not_lost() -> None:
@@ -241,3 +270,35 @@ def test_a_problem_tells_kstatus_whether_waiting_helps() -> None:
     assert (stalled["Stalled"], stalled["Reconciling"]) == ("True", "False")
     retried = {one.type: one.status for one in problem_findings("UnavailableError", "no", stalled=False)}
     assert (retried["Stalled"], retried["Reconciling"]) == ("False", "True")
+
+
+def by_type(findings: Sequence[Finding]) -> dict[str, Finding]:
+    return {one.type: one for one in findings}
+
+
+def test_what_cannot_be_written_degrades_and_stands_beside_what_is_wrong_already() -> None:
+    text = "Service/odin: PATCH /x: no"
+    told = by_type(with_trouble(all_findings(seen(node("a")), decision(1), Idle(), {}, STREAM), text))
+    assert (told["Degraded"].status, told["Degraded"].reason) == ("True", "ObjectNotWritten")
+    assert told["Degraded"].message == "not written: Service/odin: PATCH /x: no"
+    assert (told["Reconciling"].status, told["Reconciling"].reason) == ("True", "Retrying")
+    assert told["Ready"].status == "True"
+    stalled = Stalled(reason="odin-b is not ready")
+    told = by_type(with_trouble(all_findings(seen(node("a")), decision(1), stalled, {}, STREAM), text))
+    assert told["Degraded"].reason == "Stalled"
+    assert told["Degraded"].message == f"odin-b is not ready; besides, not written: {text}"
+
+
+def test_a_spec_that_is_not_applied_is_told_beside_what_the_nodes_do() -> None:
+    moving = Wait(reason="odin-a is being emptied")
+    found = all_findings(seen(node("a")), decision(1), moving, {}, STREAM)
+    told = by_type(with_problem(found, "InvalidSpec", "spec.x: no"))
+    assert len(told) == len(found)
+    assert {name: told[name].status for name in ("Degraded", "Stalled", "Reconciling")} == {
+        "Degraded": "True",
+        "Stalled": "True",
+        "Reconciling": "False",
+    }
+    assert (told["Degraded"].reason, told["Degraded"].message) == ("InvalidSpec", "spec.x: no")
+    assert (told["Progressing"].status, told["Progressing"].message) == ("True", "odin-a is being emptied")
+    assert told["Ready"].status == "True"

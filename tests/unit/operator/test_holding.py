@@ -9,6 +9,7 @@ from wsfleet.kube.cache import Cache
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.fleet import FleetReconciler
 from wsfleet.reconcile.observe import sample_of
+from wsfleet.scaling import NodeSample
 from wsfleet.scrape.figures import parse_status
 
 
@@ -53,3 +54,20 @@ def test_an_old_pod_that_stumbles_has_been_unready_for_as_long_as_it_says() -> N
     told = parse_status({"shed": {"remaining": 7}}, 0.0)
     assert sample_of(pod, {"a": told}, cast(Cache, None), now, 0.0).shedding
     assert sample.pod_age_seconds > 86_400
+
+
+def test_a_pod_was_ready_if_its_word_is_later_than_what_a_kubelet_says_at_first() -> None:
+    def sample(scheduled: str, ready: str, since: str) -> NodeSample:
+        conditions = [
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": scheduled},
+            {"type": "Ready", "status": ready, "lastTransitionTime": since},
+        ]
+        metadata = {"name": "odin-a", "uid": "a", "creationTimestamp": "2026-01-31T07:00:00Z"}
+        pod = {"metadata": metadata, "status": {"phase": "Running", "conditions": conditions}}
+        return sample_of(pod, {}, cast(Cache, None), 1769846700.0, 0.0)  # 08:05:00
+
+    never = sample("2026-01-31T08:00:00Z", "False", "2026-01-31T08:00:05Z")
+    assert (never.been_ready, never.lost(60.0)) == (False, False), "also where it waited long for a machine"
+    once = sample("2026-01-31T07:00:00Z", "False", "2026-01-31T08:03:59Z")
+    assert (once.been_ready, once.lost(60.0), once.lost(61.0)) == (True, True, False)
+    assert sample("2026-01-31T07:00:00Z", "True", "2026-01-31T07:00:10Z").been_ready

@@ -15,10 +15,21 @@ from wsfleet.kube.events import EventRecorder
 from wsfleet.reconcile.context import Context, FleetState
 from wsfleet.reconcile.objects import budget_now
 from wsfleet.reconcile.observe import Observed
-from wsfleet.reconcile.pacing import count_rollout, even_out, pace, restarted_before, shape_now
+from wsfleet.reconcile.pacing import (
+    count_rollout,
+    even_out,
+    pace,
+    restarted_before,
+    rolling_fleets,
+    shape_now,
+    shape_that_runs,
+)
 from wsfleet.reconcile.prepare import Prepared, prepare
 from wsfleet.reconcile.steps import Actor
 from wsfleet.scaling import (
+    Decision,
+    Hold,
+    HoldKind,
     Idle,
     NodeSample,
     RebalanceMemory,
@@ -27,6 +38,7 @@ from wsfleet.scaling import (
     Shed,
     Stalled,
     Step,
+    Trigger,
     World,
 )
 from wsfleet.scrape import DirectTransport, NodeAdmin, Target
@@ -128,6 +140,60 @@ def test_evening_out_waits_for_rollouts_resizes_and_pauses_but_not_where_it_was_
     assert phase(paused, 2, Idle(), **right) is RebalancePhase.IDLE
     asked = prepared({"wsfleet.io/paused": "true", "wsfleet.io/rebalance": "2026-01-01T00:00:00Z"})
     assert phase(asked, 2, Idle(), **right) is RebalancePhase.LABELS
+
+
+def decision(current: int, wish: int, *holds: HoldKind) -> Decision:
+    return Decision(
+        time=NOON,
+        current=current,
+        desired=current,
+        recommended=current,
+        wish=wish,
+        trigger=Trigger.STEADY,
+        holds=tuple(Hold(kind, "…") for kind in holds),
+        figures={"minReplicas": 2, "maxReplicas": 9},
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "soon"),
+    [
+        (decision(3, 2, HoldKind.STABILIZATION), True),
+        (decision(3, 2, HoldKind.NOT_OBSERVED), True),
+        (decision(3, 3), False),
+        (decision(2, 1, HoldKind.STABILIZATION), False),
+        (decision(3, 2, HoldKind.STABILIZATION, HoldKind.OUTAGE), False),
+        (decision(3, 2, HoldKind.HEADROOM), False),
+        (decision(3, 2, HoldKind.PAUSED), False),
+    ],
+)
+def test_nobody_is_moved_to_nodes_one_of_which_is_about_to_go(told: Decision, soon: bool) -> None:
+    assert told.shrinks_soon is soon
+    fleet = prepared(autoscaling={"minReplicas": 2, "maxReplicas": 9})
+    nodes = (pod("a", fleet.shape, 9000), pod("b", fleet.shape, 0), pod("c", fleet.shape, 0))
+    look = seen(*nodes, **{fleet.shape: 3})
+    world = World.of(look.sets, look.pods, fleet.shape, 3)
+    steered = RebalanceMemory(phase=RebalancePhase.STEERING, since=NOON - 40, first=NOON - 40, excess=1)
+    phase = even_out(fleet, look, steered, world, Idle(), told)[1].phase
+    assert phase is (RebalancePhase.STEERING if soon else RebalancePhase.LABELS)
+
+
+def test_a_fleet_with_pods_of_two_shapes_is_being_rolled() -> None:
+    def replicaset(fleet: str, replicas: int, kind: str = "WsFleet") -> dict[str, Any]:
+        owner = {"kind": kind, "name": fleet, "uid": "u", "controller": True}
+        labels = {"wsfleet.io/fleet": fleet}
+        metadata = {"namespace": "games", "name": "x", "labels": labels, "ownerReferences": [owner]}
+        return {"metadata": metadata, "spec": {"replicas": replicas}}
+
+    sets = [replicaset("odin", 1), replicaset("odin", 2), replicaset("thor", 3), replicaset("thor", 0)]
+    sets += [replicaset("loki", 1, "Deployment"), replicaset("loki", 1, "Deployment")]
+    assert rolling_fleets(sets) == {("games", "odin")}
+
+
+def test_the_shape_that_runs_is_that_of_most_pods() -> None:
+    sets = [SetView(name=name, shape=name, replicas=many) for name, many in (("a", 1), ("b", 3), ("c", 0))]
+    assert shape_that_runs(sets) == "b"
+    assert shape_that_runs(sets[2:]) == shape_that_runs([]) == ""
 
 
 @pytest.mark.parametrize(

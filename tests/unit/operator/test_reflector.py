@@ -6,19 +6,21 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 
 from wsfleet.kube import client as client_module
 from wsfleet.kube import reflector as reflector_module
-from wsfleet.kube.client import KubeClient
-from wsfleet.kube.kinds import POD, name_of
-from wsfleet.kube.reflector import Reflector
+from wsfleet.kube.client import KubeClient, Page
+from wsfleet.kube.kinds import POD, Kind, name_of
+from wsfleet.kube.reflector import Key, Reflector
 
 Event = dict[str, Any]
 
@@ -164,3 +166,87 @@ async def test_a_refused_list_is_tried_and_no_copy(api: Api, reflector: Reflecto
     await asyncio.wait_for(reflector.synced.wait(), 5)
     assert not reflector.refused
     assert reflector.silent_seconds < 5
+
+
+class Told(KubeClient):
+    """An empty list, and one watch that tells of `events`."""
+
+    def __init__(self, events: Iterator[Event]) -> None:
+        self.events = events
+        self.over = asyncio.Event()
+
+    async def pages(self, kind: Kind, namespace: str | None = None, *, selector: str = "") -> Any:
+        yield Page([], "1")
+
+    async def watch(self, kind: Kind, namespace: str | None, **_: Any) -> Any:
+        for event in self.events:
+            yield event
+        self.over.set()
+        await asyncio.Event().wait()
+
+
+def fleet_pod(name: str, fleet: str, version: int) -> Event:
+    found = pod(name, version)
+    found["metadata"]["labels"] = {"fleet": fleet}
+    return found
+
+
+def version_of(obj: Event) -> int:
+    return int(obj["metadata"]["resourceVersion"])
+
+
+def by_fleet(obj: Event) -> Key | None:
+    fleet = obj["metadata"]["labels"]["fleet"]
+    return ("games", fleet) if fleet else None
+
+
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["ADDED", "MODIFIED", "DELETED", "put", "late put", "asked"]),
+        st.sampled_from(["a", "b", "c", "d"]),
+        st.sampled_from(["odin", "thor", ""]),
+    ),
+    max_size=40,
+)
+
+
+@given(CHANGES)
+def test_an_index_holds_what_the_objects_say_in_order_of_name(changes: list[tuple[str, str, str]]) -> None:
+    there: dict[str, Event] = {}
+    wrong: list[str] = []
+
+    def check() -> None:
+        for fleet in ("odin", "thor"):
+            wanted = [one for _, one in sorted(there.items()) if one["metadata"]["labels"]["fleet"] == fleet]
+            if reflector.indexed(("games", fleet)) != wanted:
+                wrong.append(fleet)
+
+    def events() -> Iterator[Event]:
+        for version, (change, name, fleet) in enumerate(changes, 2):
+            told = fleet_pod(name, fleet, version)
+            if change == "asked":
+                reflector.indexed(("games", fleet)).clear()  # who asks may do with it what he likes
+            elif change == "put":
+                reflector.put(told)
+                there[name] = told
+            elif change == "late put":  # what a write returned, after the watch has told of it
+                reflector.put(fleet_pod(name, fleet, version_of(there.get(name, told))))
+                there.setdefault(name, told)
+            else:
+                yield {"type": change, "object": told}
+                if change == "DELETED":
+                    there.pop(name, None)
+                else:
+                    there[name] = told
+            check()
+
+    async def follow() -> None:
+        task = asyncio.create_task(reflector.run())
+        await client.over.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    client = Told(events())
+    reflector = Reflector(client, POD, index=by_fleet)
+    asyncio.run(follow())
+    assert not wrong

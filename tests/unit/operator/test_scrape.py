@@ -83,6 +83,7 @@ async def test_a_round_brings_the_figures_of_each_node(admin: NodeAdmin) -> None
     assert figures.rejections == {"cpu": 3, "connections": 0}
     assert figures.draining
     assert figures.drain_remaining == 7
+    assert figures.drain_rate == 100.0
     assert figures.settings_hash == "abc"
     assert figures.feed_connected is True
 
@@ -149,6 +150,12 @@ def test_figures_that_no_status_could_hold_are_none() -> None:
     assert figures.connections is figures.max_connections is figures.cpu_percent is None
 
 
+async def test_a_figure_that_is_no_number_costs_the_others_nothing(node: Node, admin: NodeAdmin) -> None:
+    node.answer = '{"cpu": {"percent": NaN}, "connections": {"current": 7}, "version": "\\ud800"}'
+    figures = (await admin.scrape([target()]))["u1"]
+    assert (figures.cpu_percent, figures.connections) == (None, 7)
+
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
     lambda inner: (
@@ -207,3 +214,36 @@ async def test_dead_machines_do_not_take_the_time_of_the_living() -> None:
     for _ in range(8):
         answered = set(await admin.scrape(targets))
     assert answered == {one.uid for one in targets}
+
+
+class Watched(Halves):
+    """Notes who was asked."""
+
+    def __init__(self, dead: set[str]) -> None:
+        super().__init__(dead)
+        self.asked: set[str] = set()
+
+    async def request(self, method: str, target: Target, path: str, **_: Any) -> Any:
+        self.asked.add(target.uid)
+        return await super().request(method, target, path)
+
+
+async def test_the_dead_do_not_hide_who_came_back_behind_them() -> None:
+    targets = [target(str(number)) for number in range(40)]
+    everyone = {one.uid for one in targets}
+    transport = Watched(set(everyone))
+    admin = NodeAdmin(transport, timeout=0.05, round_seconds=0.1, concurrency=8)
+
+    async def rounds_until_all_were_asked() -> int:
+        transport.asked.clear()
+        for number in range(1, 101):
+            await admin.scrape(targets)
+            if transport.asked == everyone:
+                return number
+        return 0
+
+    assert await rounds_until_all_were_asked()
+    await admin.scrape(targets)
+    transport.dead -= {one.uid for one in targets[20:]}
+    # All are asked by one slot now; each of the twenty that are dead takes half of a round.
+    assert await rounds_until_all_were_asked()

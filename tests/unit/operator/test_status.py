@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wsfleet.status import Finding, epoch_seconds, merge_conditions, rfc3339, seconds_until_write
@@ -111,3 +111,42 @@ def test_what_holds_the_size_is_written_as_texts_are() -> None:
     assert wait(status(holds=[held]), status(holds=["no node goes for about 29 min"]), since=0.0) == 60.0
     assert wait(status(holds=[]), status(holds=[held]), since=0.0) == 15.0
     assert wait(status(holds=[held]), status(holds=[held]), since=0.0) == float("inf")
+
+
+def test_how_many_nodes_have_settings_in_force_is_no_news_and_what_they_refuse_is() -> None:
+    def told(in_force: int, refused: str = "", hash_: str = "a") -> dict[str, Any]:
+        return status(nodeSettings={"hash": hash_, "inForce": in_force, "refused": refused})
+
+    assert wait(told(2), told(1), since=0.0) == 60.0, "one that is late to tell"
+    assert wait(told(1), told(2), since=0.0) == 15.0
+    assert wait(told(39), told(40), since=0.0) == 60.0
+    assert wait(told(2), told(2, "WS_X=1: no"), since=0.0) == 1.0
+    assert wait(told(2, "WS_X=1: no"), told(2, "WS_Y: no"), since=0.0) == 15.0
+    assert wait(told(2), told(0, hash_="b"), since=0.0) == 1.0
+
+
+def test_a_rebalance_is_news_when_a_run_begins_or_is_stopped() -> None:
+    def pause(before: str | None, after: str | None) -> float:
+        return wait(status(rebalance=before), status(rebalance=after), since=0.0)
+
+    assert pause(None, "Steering") == pause("Steering", None) == 60.0
+    assert pause("Labels", "Closing") == pause("Closing", "Labels") == 60.0
+    assert pause("Steering", "Labels") == pause("Closing", "Easing") == pause("Closing", "Held") == 1.0
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([None, "Steering", "Easing"]), st.integers(39, 40), st.integers(990, 1010)),
+        min_size=240,
+        max_size=240,
+    )
+)
+@settings(max_examples=20, deadline=None)
+def test_an_idle_fleet_is_written_at_most_once_a_minute(looks: list[tuple[str | None, int, int]]) -> None:
+    written, writes, since = status(), 0, 0.0
+    for phase, in_force, connections in looks:
+        since += 5.0
+        new = status(rebalance=phase, nodeSettings={"inForce": in_force}, connections=connections)
+        if wait(written, new, since) <= 0:
+            written, writes, since = new, writes + 1, 0.0
+    assert writes <= 21, "20 minutes, and the first look"

@@ -150,3 +150,43 @@ async def test_a_worker_that_has_ended_is_named(make: Make) -> None:
     workers.add(A)
     await asyncio.sleep(0.05)
     assert workers.dead() == ["fleet games/a"]
+
+
+async def test_looks_that_begin_together_leave_turns_to_the_loop() -> None:
+    turns: list[int] = []
+    turn = 0
+
+    async def look(key: Key) -> None:
+        turns.append(turn)
+
+    workers = Workers(look, 10, lambda key, exc: None)
+    for number in range(100):
+        workers.add(("games", f"fleet-{number}"))
+    while len(turns) < 100:
+        turn += 1
+        await asyncio.sleep(0)
+    assert len(set(turns)) == 100, "several first looks in one turn of the loop"
+    await workers.close()
+
+
+async def test_a_fleet_whose_looks_take_long_rests_as_long_between_them(make: Make) -> None:
+    clock = asyncio.get_running_loop().time
+    began: list[float] = []
+    rests: list[float] = []
+    ended = 0.0
+
+    async def look(key: Key) -> float | None:
+        nonlocal ended
+        if began:
+            rests.append(clock() - ended)
+        began.append(clock())
+        await asyncio.sleep(0.4)
+        ended = clock()
+        return 0.0  # again at once
+
+    workers, _ = await make(look, 10)
+    workers.add(A)
+    async with asyncio.timeout(20):
+        while len(rests) < 2:
+            await asyncio.sleep(0.02)
+    assert min(rests) > 0.38

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsnode.counters import Counters
-from wsnode.processes.sums import StreamCount, add_counters, joint_feed, split_closes
+from wsnode.processes.sums import StreamCount, add_counters, count_lost, joint_feed, split_closes
 from wsnode.view import FeedStatus, StreamLimits
 
 
@@ -68,6 +68,39 @@ def test_the_node_stands_where_its_last_one_stands() -> None:
     assert (joint.connected, joint.position, joint.problem) == (True, 9, "odd")
     assert joint_feed([]) == FeedStatus()
     assert joint_feed([fresh, fresh]).seeded is False
+
+
+def test_why_a_broker_is_not_reached_is_told_whoever_says_it() -> None:
+    well = FeedStatus(connected=True, seeded=True, position=9)
+    cut = FeedStatus(seeded=True, position=9, trouble="nats://a:4222: refused")
+    fresh = FeedStatus(trouble="nats://a:4222: timed out")
+    assert joint_feed([well, well]).trouble is None
+    assert joint_feed([well, cut]).trouble == "nats://a:4222: refused"
+    assert joint_feed([fresh, cut]).trouble == "nats://a:4222: refused"  # of those that serve first
+    assert joint_feed([fresh, fresh]).trouble == "nats://a:4222: timed out"
+
+
+@pytest.mark.parametrize(
+    ("opened", "closed", "held", "then_opened", "lost"),
+    [
+        (20, 5, 15, 20, 15),
+        (20, 5, 17, 22, 17),  # two came since the last report
+        (20, 5, 14, 20, 15),  # one went since then, nobody knows how
+        (0, 0, 3, 3, 3),
+        (0, 0, 0, 0, 0),
+    ],
+)
+def test_what_a_process_held_when_it_ended_is_closed(
+    opened: int, closed: int, held: int, then_opened: int, lost: int
+) -> None:
+    counters = Counters()
+    counters.connections_opened = opened
+    if closed:
+        counters.connections_closed["gone"] = closed
+    count_lost(counters, held)
+    assert (counters.connections_opened, counters.connections_closed["crash"]) == (then_opened, lost)
+    assert counters.connections_opened == counters.connections_closed.total()
+    assert ("crash" in counters.connections_closed) is bool(lost)
 
 
 def test_another_stream_s_numbers_are_not_compared() -> None:

@@ -59,6 +59,7 @@ class Fleet:
     labels: int = 0
     most_closes_a_second: int = 0
     busy: str = ""
+    soon: str = ""
 
     @staticmethod
     def of(connections: list[int], seed: int, budget: float = 100.0, **policy: object) -> Fleet:
@@ -72,7 +73,8 @@ class Fleet:
 
     def look(self, **more: object) -> None:
         samples = [node.sample(**more) for node in self.nodes]
-        found, self.memory = rebalance(self.policy, samples, self.memory, self.now, self.budget, self.busy)
+        asked = (self.policy, samples, self.memory, self.now, self.budget, self.busy, self.soon)
+        found, self.memory = rebalance(*asked)
         by_uid = {node.uid: node for node in self.nodes}
         for change in steer(samples, 100_000, receivers=found.receivers):
             node = by_uid[change.uid]

@@ -76,6 +76,34 @@ def test_the_fixed_part_of_cpu_keeps_no_node_that_does_not_lower_it() -> None:
     assert held.holds[-1].text == "CPU on 3 nodes would be above 59 %"
 
 
+def test_where_the_fixed_part_alone_is_the_target_cpu_keeps_no_node_for_ever() -> None:
+    fleet = settled(POLICY, 4)
+    fleet.fixed_percent = 62.0
+    decisions = fleet.look_for(900, nodes(100, 100, 100, 100, cpu=63.0))
+    step = next(decision for decision in decisions if decision.changes)
+    assert (step.desired, step.trigger) == (3, Trigger.LOW_LOAD)
+    texts = [hold.text for hold in step.holds]
+    assert texts == [
+        "CPU 63 % on 4 nodes, above 60 % in 100 % of the last 300 s; "
+        "each node spends 62 % whatever it serves: more nodes do not help, and none is kept for it"
+    ]
+    assert any("none is kept for it" in reason for reason in step.reasons)
+
+
+def test_what_its_clients_take_still_keeps_a_node_below_the_rejection_of_the_others() -> None:
+    fleet = settled(POLICY, 2)
+    fleet.fixed_percent = 62.0
+    held = last(fleet.look_for(900, nodes(100, 100, cpu=68.0)))
+    assert held.desired == 2, "62 + 2 x 6 is above 62 + (75 - 62) x 70 / 80"
+    assert "CPU on 1 node would be above 73 %" in [hold.text for hold in held.holds]
+
+
+def test_where_the_fixed_part_alone_has_clients_turned_away_the_connections_decide() -> None:
+    fleet = settled(POLICY, 3)
+    fleet.fixed_percent = 80.0
+    assert last(fleet.look_for(900, nodes(100, 100, 100, cpu=90.0))).desired == 2
+
+
 def test_never_during_a_rollout() -> None:
     fleet = settled(POLICY, 3)
     fleet.look_for(600, nodes(3000, 3000, 3000))
@@ -209,3 +237,59 @@ def test_clocks_that_go_back_forget_the_future_and_fail_nothing() -> None:
     fleet.look_for(400, nodes(9000))
     fleet.now -= 7200
     assert fleet.look(*nodes(9000, 100)).desired == 2
+
+
+# Lost nodes
+
+
+def lost(uid: str, seconds: float, **more: object) -> NodeSample:
+    """A node that served, and has not been ready for so long."""
+    return node(uid, 5000, 10.0, ready=False, unready_seconds=seconds, been_ready=True, **more)
+
+
+def test_a_node_that_is_not_ready_for_a_minute_gets_another_in_its_place() -> None:
+    fleet = settled(POLICY, 3)
+    serving = nodes(7000, 7000)
+    assert fleet.look(*serving, lost("c", 59.0)).desired == 3
+    decision = fleet.look(*serving, lost("c", 61.0))
+    assert (decision.desired, decision.trigger) == (4, Trigger.NODE_LOSS)
+    assert decision.reasons[0] == (
+        "1 node (c) has not been ready for more than 60 s; with others in place of it 4 nodes"
+    )
+    assert last(fleet.look_for(600, [*serving, lost("c", 90.0), node("d", 0)])).desired == 4, "only once"
+
+
+def test_the_minimum_counts_nodes_that_serve() -> None:
+    fleet = settled(replace(POLICY, min_replicas=3), 3)
+    assert fleet.look(*nodes(100, 100), lost("c", 61.0)).desired == 4
+
+
+def test_when_the_lost_node_is_back_or_gone_the_fleet_shrinks_as_ever() -> None:
+    fleet = settled(POLICY, 3)
+    fleet.look(*nodes(7000, 7000), lost("c", 61.0))
+    decisions = fleet.look_for(900, nodes(5000, 5000, 5000, 5000))
+    assert last(decisions).desired == 3
+    assert not any(decision.held(HoldKind.REGRET) for decision in decisions)
+    assert fleet.history.regretted is None
+
+
+def test_no_replacement_is_asked_for_where_more_than_single_nodes_are_lost() -> None:
+    serving = nodes(7000, 7000)
+    assert settled(POLICY, 4).look(*serving, lost("c", 61.0), lost("d", 61.0)).desired == 5
+    fleet = settled(POLICY, 5)
+    assert fleet.look(*serving, *(lost(uid, 61.0) for uid in "cde")).desired == 5
+    outage = settled(POLICY, 3)
+    outage.history = replace(outage.history, outage_until=outage.now + 600)
+    assert outage.look(*nodes(7000, 7000), lost("c", 61.0)).desired == 3
+
+
+def test_nodes_that_start_drain_or_leave_are_not_lost() -> None:
+    for other in (
+        lost("c", 90.0, marked_seconds=5.0),
+        lost("c", 90.0, drain=DrainState.CLOSING),
+        lost("c", 90.0, phase=Phase.TERMINATING, terminating_seconds=5.0),
+        replace(lost("c", 90.0), been_ready=False),
+        pending("c"),
+        node("c", 5000),
+    ):
+        assert settled(POLICY, 3).look(*nodes(7000, 7000), other, replicas=3).desired == 3

@@ -203,6 +203,38 @@ def test_a_node_given_up_in_vain_is_kept_for_an_hour_and_then_while_the_hours_pe
     ]
 
 
+def test_a_fleet_that_grew_turns_once_the_hours_peak_has_room() -> None:
+    fleet = settled(POLICY, 3)
+    live(fleet, lambda _: 24_500, 60)
+    assert fleet.history.desired == 4
+    began = fleet.now
+    low = live(fleet, lambda _: 20_500, 5400)
+    step = next(one for one in low if one.changes)
+    assert 3600 <= step.time - began <= 3600 + 330
+    assert low[100].held(HoldKind.STABILIZATION)
+    assert "the fleet grew last; the last hour's 24,500 connections must fit below 70 % of the rest" in [
+        hold.text for hold in low[100].holds
+    ]
+
+
+def test_a_fleet_that_grew_turns_at_once_for_a_load_that_has_gone() -> None:
+    """By 30 % in more than five minutes: less is a swing, sooner it is an outage."""
+    fleet = settled(POLICY, 3)
+    live(fleet, lambda _: 24_500, 60)
+    began = fleet.now
+    low = live(fleet, lambda second: 24_500 - 12 * second, 1200)
+    step = next(one for one in low if one.changes)
+    assert 24_500 * 0.3 / 12 - 10 <= step.time - began <= 24_500 * 0.3 / 12 + 10
+
+
+def test_a_fleet_that_grew_by_a_schedule_turns_when_it_ends() -> None:
+    entry = Schedule(cron="0 * * * *", time_zone="UTC", min_replicas=5, duration_seconds=600)
+    fleet = settled(replace(POLICY, schedules=(entry,)), 3)
+    found = live(fleet, lambda _: 20_500, 1200)  # START is the top of an hour
+    assert max(one.desired for one in found) == 5
+    assert found[-1].desired < 5
+
+
 def test_growth_that_somebodys_word_asks_for_regrets_nothing() -> None:
     fleet = settled(POLICY, 3)
     live(fleet, lambda _: 100, 400)

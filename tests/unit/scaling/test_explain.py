@@ -83,3 +83,21 @@ def test_a_decision_of_another_release_is_told_as_well() -> None:
     assert explain(status, 1_800_000_000.0)[-1] == (
         "  2027-01-15 05:00:00 UTC (3 h 0 min ago): shrank from 3 to 2 nodes, by the rule Weather."
     )
+
+
+def test_a_fleet_whose_cpu_no_number_of_nodes_lowers_shrinks_and_says_so() -> None:
+    fleet = settled(POLICY, 3)
+    fleet.fixed_percent = 62.0
+    fleet.look_for(400, [node(name, 100, 63.0) for name in "abc"])
+    lines = explain(status_of(fleet, 300, 3), fleet.now)
+    (decision,) = [line for line in lines if "shrank from 3 to 2 nodes, because the load is low" in line]
+    assert "each node spends 62 % whatever it serves: more nodes do not help" in decision
+
+
+def test_a_lost_node() -> None:
+    fleet = settled(POLICY, 3)
+    dead = node("c", 0, ready=False, unready_seconds=70.0, been_ready=True)
+    fleet.look(node("a", 9000), node("b", 9000), dead)
+    lines = explain(status_of(fleet, 18_000, 2), fleet.now)
+    told = "grew from 3 to 4 nodes, in place of nodes that are lost: 1 node (c) has not been ready"
+    assert any(told in line for line in lines)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from wsfleet.api import WsFleetSpec
-from wsfleet.scaling.from_spec import policy_from_spec, rollout_policy_from_spec
+from wsfleet.scaling.from_spec import (
+    policy_from_spec,
+    rebalance_policy_from_spec,
+    rollout_policy_from_spec,
+)
 from wsfleet.scaling.schedule import Schedule
 from wsfleet.sizing import Inputs, make_plan
 from wsfleet.sizing.from_spec import inputs_from_spec
@@ -82,3 +86,17 @@ def test_growth_and_schedules() -> None:
     off = policy_from_spec(spec(autoscaling={"maxReplicas": 4, "growth": {"enabled": False}}), PLAN)
     assert not off.growth.enabled
     assert off.growth.most_percent == 50
+
+
+def test_what_rebalance_waits_for_and_what_ends_it_follow_the_scaling_rules() -> None:
+    default = rebalance_policy_from_spec(spec(), PLAN)
+    assert (default.rejections_per_minute, default.soon_seconds) == (10, 600)
+    auto = {"maxReplicas": 5, "rejections": {"perMinute": 50}, "scaleDown": {"stabilizationSeconds": 900}}
+    given = rebalance_policy_from_spec(spec(autoscaling=auto), PLAN)
+    assert (given.rejections_per_minute, given.soon_seconds) == (50, 1800)
+
+
+def test_where_nodes_turn_clients_away_for_cpu_is_the_plans_to_say() -> None:
+    assert policy_from_spec(spec(autoscaling={"maxReplicas": 2}), PLAN).cpu.reject_percent == 75
+    conservative = make_plan(*inputs_from_spec(spec(profile="Conservative")))
+    assert policy_from_spec(spec(autoscaling={"maxReplicas": 2}), conservative).cpu.reject_percent == 70

@@ -87,6 +87,39 @@ def test_at_most_half_of_the_connections_come_on_top() -> None:
     assert fleet.last.figures["connectionsToCome"] == int(fleet.last.figures["connections"] / 2)
 
 
+def test_a_surge_is_growth_at_its_first_look() -> None:
+    fleet = settled(POLICY, 3)
+    fleet.look_for(60, spread(20_000, 3))
+    decision = fleet.look(*spread(23_000, 3))
+    # 600 a second for 30 s would be 18,000; a step may be all there is: twice its 3,000, and 29,000 need 4.
+    assert (decision.desired, decision.trigger) == (4, Trigger.GROWTH)
+    assert decision.figures["connectionsToCome"] == 6_000
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ([20_000], 21_900),  # less than a tenth
+        ([20_000, 18_000], 23_900),  # less than twice what it moved by anyway
+        ([400], 890),  # less than a twentieth of what one node takes
+    ],
+)
+def test_what_is_no_surge(before: list[int], now: int) -> None:
+    fleet = settled(POLICY, 3)
+    for _ in range(8):
+        for total in before:
+            fleet.look(*spread(total, 3))
+    assert "growthPerSecond" not in fleet.look(*spread(now, 3)).figures
+
+
+def test_clients_counted_twice_after_a_node_fell_silent_are_no_surge() -> None:
+    fleet = settled(POLICY, 3)
+    fleet.look_for(60, spread(18_000, 3))
+    late = node("n0", 6_000, 10.0, sample_age_seconds=5.0)
+    decision = fleet.look(late, node("n1", 9_000), node("n2", 9_000))
+    assert "growthPerSecond" not in decision.figures
+
+
 def test_switched_off_only_the_connections_that_are_there_count() -> None:
     fleet = settled(replace(POLICY, growth=GrowthTrigger(enabled=False)), 1)
     decisions = rising(fleet, 4000, 20, 300)

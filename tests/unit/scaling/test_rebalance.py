@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.scaling.rebalance_model import Fleet
+from tests.unit.scaling.rebalance_model import Fleet, Node
 from wsfleet.scaling import Phase, RebalanceMemory, RebalancePhase, RebalancePolicy, rebalance
+from wsfleet.scaling.balance_view import most_in_order
 
 
 def least_closes(connections: list[int], tolerance: float = 0.10) -> int:
@@ -111,7 +112,7 @@ def test_rejections_stop_it_at_once_and_for_a_while() -> None:
     fleet = Fleet.of([8000, 0], seed=1)
     while not fleet.closes:
         fleet.run(5)
-    fleet.nodes[1].rejections += 1
+    fleet.nodes[1].rejections += 10
     fleet.look()
     stopped = fleet.closes
     assert fleet.memory.phase is RebalancePhase.HELD
@@ -120,6 +121,61 @@ def test_rejections_stop_it_at_once_and_for_a_while() -> None:
     fleet.run(600)
     assert fleet.closes > stopped
     assert fleet.spread <= 1.1
+
+
+def test_single_rejections_stop_nothing_and_many_within_a_minute_do() -> None:
+    fleet = Fleet.of([30_000, 0], seed=1)
+    fleet.nodes[0].rejections = 5000  # of the node's whole life
+    while not fleet.closes:
+        fleet.run(5)
+    for _ in range(6):
+        fleet.nodes[1].rejections += 1
+        fleet.run(12)  # 5 a minute
+        assert fleet.memory.phase is not RebalancePhase.HELD
+    for _ in range(4):
+        fleet.nodes[1].rejections += 3
+        fleet.run(5)
+    assert fleet.memory.phase is RebalancePhase.HELD
+
+
+def test_a_node_that_comes_back_or_starts_afresh_has_turned_nobody_away() -> None:
+    fleet = Fleet.of([8000, 8000, 0], seed=1)
+    fleet.nodes[0].rejections = 5000
+    while not fleet.closes:
+        fleet.run(5)
+    fleet.nodes[0].rejections = 0
+    fleet.look()
+    fleet.nodes.append(Node("back", 3000, rejections=700))
+    fleet.run(10)
+    assert fleet.memory.phase is not RebalancePhase.HELD
+
+
+def test_no_run_begins_while_a_node_is_about_to_go_unless_it_was_asked_for_or_takes_too_long() -> None:
+    def phase(seconds: int, requested: str = "") -> RebalancePhase:
+        fleet = Fleet.of([4000, 100], seed=1, requested=requested)
+        fleet.soon = "a node is about to go"
+        fleet.run(seconds)
+        return fleet.memory.phase
+
+    assert phase(590) is RebalancePhase.STEERING
+    assert phase(620) is not RebalancePhase.STEERING
+    assert phase(10, requested="now") is not RebalancePhase.STEERING
+
+
+def test_a_run_under_way_is_not_ended_by_a_node_that_is_about_to_go() -> None:
+    fleet = Fleet.of([8000, 0], seed=1)
+    while not fleet.closes:
+        fleet.run(5)
+    fleet.soon = "a node is about to go"
+    fleet.run(300)
+    assert fleet.spread <= 1.1
+
+
+@pytest.mark.parametrize("mean", [1, 3, 30, 100, 1000, 99_999])
+def test_what_is_in_order_is_exact(mean: int) -> None:
+    for percent in range(1, 100):
+        expected = max(mean, mean * (100 + percent) // 100)
+        assert most_in_order(float(mean), percent / 100) == expected
 
 
 @pytest.mark.parametrize("state", ["busy", "missing", "starting"])

@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from wsfleet.cli import main
+from wsfleet.cli.render_simulate import render_targets
+from wsfleet.simulate.targets import Target
 
 TRACE = "time,connections,rate\n0,6000,1\n120,20000,1\n240,20000,1\n"
 
@@ -49,6 +51,7 @@ def test_the_same_seed_prints_the_same_json(capsys: pytest.CaptureFixture[str], 
     # 6,000 need the least of two nodes, 20,000 three, wanted 40 s before: from about the 45th second.
     assert one["oracle"]["nodesHighest"] == 3
     assert set(one["wsfleet"]) == set(one["hpa"])
+    assert found["targets"] == []  # nothing was promised of a trace of one's own
 
 
 def test_without_the_hpa(capsys: pytest.CaptureFixture[str], trace: Path) -> None:
@@ -80,6 +83,25 @@ def test_the_list_names_every_trace(capsys: pytest.CaptureFixture[str]) -> None:
     main_output = run(capsys, "--list")
     assert len(main_output.splitlines()) == 10
     assert "flash-crowd" in main_output
+
+
+def test_the_figures_to_reach_and_the_missed_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--scenario", "reconnect-storm", "--connections", "4000")
+    (found, paced) = json.loads(run(capsys, *arguments, "-o", "json"))["targets"]
+    assert found == {
+        "scenario": "reconnect-storm",
+        "figure": "clients turned away",
+        "wanted": "at most 10 % of the HPA's 0",
+        "reached": "0",
+        "met": True,
+    }
+    assert (paced["figure"], paced["met"]) == ("closes a second", True)
+    shown = run(capsys, *arguments)
+    assert "Figures to reach" in shown
+    assert "All 2 are met." in shown
+    missed = Target(scenario="noise", figure="turns", wanted="at most 1", reached="2", met=False)
+    render_targets([missed])
+    assert "missed: noise: turns 2, wanted at most 1" in capsys.readouterr().out
 
 
 def test_what_is_refused(capsys: pytest.CaptureFixture[str], trace: Path, tmp_path: Path) -> None:

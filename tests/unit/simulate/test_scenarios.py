@@ -45,7 +45,8 @@ def test_the_rollout_turns_nobody_away_and_closes_each_client_about_once() -> No
     found = comparison("rollout")
     assert found.hpa is not None
     assert found.operator.totals.rejected == 0 < found.hpa.totals.rejected
-    assert 0.9 * SMALL <= found.operator.totals.closed <= 1.1 * SMALL
+    # Once each, and those who came to a node not yet replaced meanwhile.
+    assert 0.9 * SMALL <= found.operator.totals.closed <= 1.15 * SMALL
     assert found.operator.most_returns <= 1.2 * 100  # the budget of a fleet of this size
 
 
@@ -73,11 +74,10 @@ def test_after_the_ingress_outage_no_node_is_short() -> None:
 
 
 def test_under_noise_the_size_settles() -> None:
-    """A swing wider than the band between both targets may move it there and back, once."""
     found = comparison("noise", 100_000)
     assert found.hpa is not None
     assert found.operator.totals.rejected == 0
-    assert len(found.operator.turns) <= 2 < len(found.hpa.turns)
+    assert found.operator.turns_an_hour <= 1 < found.hpa.turns_an_hour
 
 
 def test_a_third_of_the_nodes_lost_is_made_good() -> None:

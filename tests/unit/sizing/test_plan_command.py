@@ -168,3 +168,16 @@ def test_help_without_arguments(run: Run) -> None:
     status, out, _ = run()
     assert status == 0
     assert "plan" in out
+
+
+def test_tls_is_an_option_and_changes_nothing_where_it_is_not_given(run: Run) -> None:
+    plain, tls = (json.loads(run("plan", *more, "-o", "json")[1]) for more in ((), ("--tls",)))
+    assert "tlsConnectionMemoryBytes" not in plain["costs"]
+    assert tls["costs"]["tlsConnectionMemoryBytes"] == 16_384
+    assert tls["costs"]["connectionMemoryBytes"] == plain["costs"]["connectionMemoryBytes"]
+    assert tls["capacity"]["connectionsByMemory"] < plain["capacity"]["connectionsByMemory"]
+    assert "and 16 KB for TLS" in " ".join(run("plan", "--tls")[1].split())
+    by_hand = json.loads(run("plan", "--tls", "--cost-memory-kb", "20", "-o", "json")[1])
+    assert by_hand["costs"]["tlsConnectionMemoryBytes"] == 0
+    cpu_by_hand = json.loads(run("plan", "--tls", "--cost-cpu-us", "10", "-o", "json")[1])
+    assert cpu_by_hand["costs"]["tlsConnectionMemoryBytes"] == 16_384

@@ -187,3 +187,34 @@ def test_what_a_node_spends_whatever_comes_is_off_the_cpu_for_connections() -> N
     plan = make_plan(Inputs(costs=costs))
     assert plan.terms.by_cpu == 8_000  # 1.6 of 1.8 vCPU at 200 us a connection
     assert plan.capacity.fixed_cpu_us == 200_000
+
+
+def test_tls_ended_in_the_nodes_takes_16_kb_more_a_connection_and_says_so() -> None:
+    plain, tls = plan_of(), plan_of(tls={"secretName": "odin-tls"})
+    assert plain.capacity.connection_memory_bytes == Fraction(2**20, 10)
+    assert tls.capacity.connection_memory_bytes == Fraction(2**20, 10) + 16_384
+    assert (plain.terms.by_memory, tls.terms.by_memory) == (17_920, 15_498)
+    notes = {note.code: note for note in tls.notes}
+    assert notes["tls"].text == (
+        "TLS ended in the node takes about 16 KB more a connection (measured): planned 118.4 KB"
+    )
+    assert "tls" not in {note.code for note in plain.notes}
+    aggressive = plan_of(tls={"secretName": "odin-tls"}, profile="Aggressive")
+    assert aggressive.settings.max_connections == 13_000, "85 % of the memory, where it was 15,000"
+    assert tls.pod_requests.memory_bytes > plain.pod_requests.memory_bytes
+
+
+def test_memory_that_was_measured_or_given_has_tls_in_it() -> None:
+    figures = {"cpuMicrosecondsPerMessage": 10, "memoryPerConnection": 20_000}
+    given = plan_of(tls={"secretName": "odin-tls"}, sizing={"costs": "Figures", "figures": figures})
+    assert given.capacity.connection_memory_bytes == 20_000
+    note = next(note for note in given.notes if note.code == "tls")
+    assert "has its memory in the 19.5 KB a connection" in note.text
+    told = CostValues.model_validate(
+        {"cpuMicrosecondsPerMessage": 5, "cpuMicrosecondsPerPublished": 100, "memoryPerConnection": 17_000}
+    )
+    spec = spec_of(tls={"secretName": "odin-tls"}, sizing={"costs": "Measured"})
+    inputs, overrides = inputs_from_spec(spec, measured_costs(told))
+    assert make_plan(inputs, overrides).capacity.connection_memory_bytes == 17_000
+    waiting = make_plan(*inputs_from_spec(spec, Costs(remark="waits")))
+    assert waiting.capacity.connection_memory_bytes == Fraction(2**20, 10) + 16_384

@@ -263,3 +263,15 @@ class TestMachines:
         assert "conntrack" in codes(
             make_plan(Inputs(machine=small, costs=cheap), {"maxConnections": 120_000})
         )
+
+
+class TestPlansAreKept:
+    def test_the_same_inputs_give_the_plan_that_was_made(self) -> None:
+        first = make_plan(Inputs(), {"maxConnections": 5000, "js_stream_subjects": ("a.>",)})
+        assert make_plan(Inputs(), {"maxConnections": 5000, "js_stream_subjects": ("a.>",)}) is first
+        assert make_plan(Inputs(), {"maxConnections": 5001}).settings.max_connections == 5001
+        assert make_plan(replace(Inputs(), profile=Profile.CONSERVATIVE)).inputs.profile == "Conservative"
+
+    def test_values_that_cannot_be_compared_make_a_plan_each_time(self) -> None:
+        plan = make_plan(Inputs(), {"js_stream_subjects": ["a.>"]})
+        assert plan.settings.js_stream_subjects == ("a.>",)
