@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Generator, Iterator
 
+import hypothesis
 import pytest
 
 from tests.support.cluster import Client, SessionCluster, diagnostics, in_ci, new_namespace, reason_to_skip
@@ -14,9 +14,12 @@ from tests.support.cluster import Client, SessionCluster, diagnostics, in_ci, ne
 CLUSTER = pytest.StashKey[SessionCluster]()
 BOUND_SHARE = 0.9
 """Of a test's time limit: a coroutine has to end before it."""
-NAMESPACE_FIXTURES = ("namespace", "served", "module_namespace")
 DELETE_SECONDS = 300
 """The namespace controller looks again after half of the pods' longest grace period only."""
+
+# How long an example takes says what else the machine has to do.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,18 +65,13 @@ def _allow_second_try(item: pytest.Item) -> None:
 
 
 def place_of(item: pytest.Item) -> int:
-    """Without a cluster; what kills it; what runs in it; what installs the chart; what needs its programs.
-
-    Operators under test find none installed that had to be stopped, and started again, for each module.
-    """
+    """Without a cluster, then what kills it, then what installs in it, then what needs its programs."""
     if item.get_closest_marker("after_build") is not None:
-        return 4
+        return 3
     if item.get_closest_marker("cluster") is None:
         return 0
     names = getattr(item, "fixturenames", ())
-    if "own_cluster" in names:
-        return 1
-    return 3 if "release" in names else 2
+    return 1 if "own_cluster" in names else 2
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -130,23 +128,10 @@ def _namespaces(cluster: Client) -> Iterator[list[str]]:
 @pytest.fixture
 def namespace(cluster: Client, _namespaces: list[str]) -> Iterator[str]:
     """A fresh namespace, deleted after the test; what was in it is shown if the test fails."""
-    with _fresh_namespace(cluster, _namespaces) as name:
-        yield name
-
-
-@pytest.fixture(scope="module")
-def module_namespace(cluster: Client, _namespaces: list[str]) -> Iterator[str]:
-    """The same for all tests of a module."""
-    with _fresh_namespace(cluster, _namespaces) as name:
-        yield name
-
-
-@contextlib.contextmanager
-def _fresh_namespace(cluster: Client, gone: list[str]) -> Iterator[str]:
     name = new_namespace(cluster)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
-    gone.append(name)
+    _namespaces.append(name)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -154,8 +139,7 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    given = getattr(item, "funcargs", {})
-    name = next((given[one] for one in NAMESPACE_FIXTURES if one in given), None)
+    name = getattr(item, "funcargs", {}).get("namespace")
     client = item.config.stash[CLUSTER].client
     if report.failed and report.when != "teardown" and client is not None and isinstance(name, str):
         report.sections.append((f"Cluster, namespace {name}", diagnostics(client, name)))

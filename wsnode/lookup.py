@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heapreplace
 from operator import attrgetter
 
-from wsnode.channels import is_pattern, takers
+from wsnode.channels import EVERYTHING, is_pattern, takers
 from wsnode.message import Message
 from wsnode.ring import Ring
 
@@ -22,8 +22,11 @@ WALKED_MESSAGES = 8_192
 """Looked at at once to find where a client's channels go on for it, before all are scanned in their place."""
 EXPANDED_CHANNELS = 512
 """Up to so many channels in the ring a pattern is looked up by its channels, above that by scanning."""
-SORTED_CHANNELS = 1_024
+SORTED_CHANNELS = 512
 """Up to so many channels their newest messages are found by name and sorted, above that by scanning."""
+GATHERED_NEWEST = 256
+SCANNED_NEWEST = 2_048
+"""So many of them are looked up at once, and so many messages looked at: a share of a millisecond."""
 
 _by_seq = attrgetter("seq")
 
@@ -92,22 +95,39 @@ def look_up_newest(ring: Ring, names: Mapping[str, int], cursor: int, upto: int)
     sequence up to which that is all. Few channels cost what they give, many a share of the ring.
     """
     by_name = [ring.channels_of(name) for name in names]
-    if sum(map(len, by_name)) <= SORTED_CHANNELS:
-        channels = dict.fromkeys(channel for some in by_name for channel in some)
-        newest = [found for channel in channels if (found := ring.newest(channel, upto)) is not None]
-        newest = [message for message in newest if message.seq > cursor]
-        newest.sort(key=_by_seq)
-        reached = upto
-    else:
-        scanned = ring.span(cursor, upto, SCANNED_MESSAGES)
-        newest = [message for message in scanned if (newer := message.newer) is None or newer.seq > upto]
-        reached = upto if len(scanned) < SCANNED_MESSAGES else scanned[-1].seq
+    if sum(map(len, by_name)) > SORTED_CHANNELS:
+        return _newest_by_scanning(ring, names, cursor, upto)
+    channels = dict.fromkeys(channel for some in by_name for channel in some)
     newest = [
-        message
-        for message in newest
-        if any(message.seq > names[name] for name in takers(names, message.channel))
+        found
+        for channel in channels
+        if (found := ring.newest(channel, upto)) is not None and found.seq > cursor and _asked(names, found)
     ]
-    return newest, _cut(newest, reached)
+    newest.sort(key=_by_seq)
+    return newest, _cut(newest, upto)
+
+
+def _newest_by_scanning(
+    ring: Ring, names: Mapping[str, int], cursor: int, upto: int
+) -> tuple[list[Message], int]:
+    scanned = ring.span(cursor, upto, SCANNED_NEWEST)
+    newest: list[Message] = []
+    size = 0
+    for message in scanned:
+        newer = message.newer
+        if (newer is None or newer.seq > upto) and _asked(names, message):
+            newest.append(message)
+            size += message.size
+            if len(newest) >= GATHERED_NEWEST or size >= GATHERED_BYTES:
+                return newest, message.seq
+    return newest, upto if len(scanned) < SCANNED_NEWEST else scanned[-1].seq
+
+
+def _asked(names: Mapping[str, int], message: Message) -> bool:
+    """Whether one of these names is to bring it."""
+    if message.seq > names.get(EVERYTHING, message.seq):
+        return True
+    return any(message.seq > names[name] for name in takers(names, message.channel))
 
 
 def _by_channel(ring: Ring, wish: Wish, channels: Iterable[str], cursor: int, until: int) -> Found | None:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.support.checking import Checking, broker_url, publisher
 from tests.support.cluster import Client, CommandError, new_namespace
 from tests.support.operating import condition, owned, status_of, wait_condition, wsfleet
 from tests.support.release import operator_away, operator_log
@@ -19,8 +18,6 @@ from tests.support.wsfleet_clients import clients, open_client, publish
 
 QUICK_DRAIN = {"delaySeconds": 2, "timeoutSeconds": 20}
 READY_SECONDS = 90
-CHECKING = 60
-"""Clients that count each message, where others are asked how they were closed."""
 SMALL = {"resources": {"requests": {"cpu": "20m", "memory": "64Mi"}}}
 """The cluster under test is one small machine, and may hold the fleet of `make up` too."""
 
@@ -64,12 +61,10 @@ def wait_routed(address: str, nodes: Collection[str], seconds: float = 20) -> No
         client.close()
 
 
-def test_a_message_goes_from_nats_to_a_client_through_the_service(
-    release: Client, module_namespace: str
-) -> None:
-    address = ready_fleet(release, module_namespace)
+def test_a_message_goes_from_nats_to_a_client_through_the_service(release: Client, namespace: str) -> None:
+    address = ready_fleet(release, namespace)
     with clients(address, 1) as (client,):
-        assert client.node in pods(release, module_namespace)
+        assert client.node in pods(release, namespace)
         client.subscribe("BTC.trade")
         publish(release, "BTC.trade", {"price": 42})
         message = client.next_of("price:update")
@@ -77,113 +72,15 @@ def test_a_message_goes_from_nats_to_a_client_through_the_service(
         assert message["data"] == {"price": 42}
         told = release.wait(
             "the connection to be told",
-            lambda: (found := status_of(release, "odin", module_namespace)).get("connections") == 1 and found,
+            lambda: (found := status_of(release, "odin", namespace)).get("connections") == 1 and found,
             40,
         )
     assert condition(told, "FeedConnected")["status"] == "True"
     assert told["capacity"] == 10_000
     assert told["phase"] == "Running"
     assert told["nodeSettings"]["inForce"] == 1
-    shown = release.kubectl("get", "wsfleet", "odin", "--namespace", module_namespace)
+    shown = release.kubectl("get", "wsfleet", "odin", "--namespace", namespace)
     assert "Running" in shown
-
-
-@pytest.mark.timeout(400)
-def test_kubectl_scale_brings_a_node_up_and_down_by_draining_it(
-    release: Client, module_namespace: str
-) -> None:
-    address = ready_fleet(release, module_namespace)
-    scale = ("scale", "wsfleet", "odin", "--namespace", module_namespace)
-    release.kubectl(*scale, "--replicas=2")
-    release.wait(
-        "two ready nodes",
-        lambda: status_of(release, "odin", module_namespace).get("readyReplicas") == 2,
-        READY_SECONDS,
-    )
-    wait_routed(address, pods(release, module_namespace).keys())
-    with (
-        publisher(broker_url(release), 2),
-        Checking(address, CHECKING) as checking,
-        clients(address, 12) as connected,
-    ):
-        assert {client.node for client in connected} == pods(release, module_namespace).keys()
-        spread = {name: checking.on(name) for name in pods(release, module_namespace)}
-        release.kubectl(*scale, "--replicas=1")
-        release.wait("one node", lambda: len(pods(release, module_namespace)) == 1, 120)
-        (left,) = pods(release, module_namespace)
-        moved = [client for client in connected if client.node != left]
-        assert moved, "the node that is left had all clients"
-        for client in moved:
-            code, reason = client.wait_closed(5)
-            assert code == 1012
-            assert reason.startswith("reconnect;after=")
-        assert all(client.alive() for client in connected if client.node == left)
-        again = open_client(address)
-        assert again.node == left
-        again.close()
-        checking.nothing_lost()
-        assert checking.closes == sum(spread.values()) - spread[left], "each client of that node, once"
-    release.wait(
-        "the fleet at rest",
-        lambda: status_of(release, "odin", module_namespace).get("phase") == "Running",
-        40,
-    )
-
-
-@pytest.mark.timeout(400)
-def test_a_rollout_by_a_changed_fixed_setting_keeps_a_fleet_of_one_serving(
-    release: Client, module_namespace: str
-) -> None:
-    address = ready_fleet(release, module_namespace)
-    (old,) = pods(release, module_namespace)
-    with (
-        publisher(broker_url(release), 2),
-        Checking(address, CHECKING) as checking,
-        clients(address, 3) as connected,
-        Knocker(address) as knocker,
-    ):
-        generation = change(release, module_namespace, {"overrides": {"logFormat": "text"}})
-
-        def rolled_out() -> bool:
-            status = status_of(release, "odin", module_namespace)
-            present = pods(release, module_namespace)
-            return (
-                status.get("observedGeneration") == generation
-                and status.get("phase") == "Running"
-                and len(present) == 1
-                and old not in present
-            )
-
-        release.wait("the rollout", rolled_out, 180)
-        for client in connected:
-            code, reason = client.wait_closed(5)
-            assert (code, reason[:16]) == (1012, "reconnect;after=")
-        checking.nothing_lost()
-        assert checking.closes == CHECKING, "each client once"
-    (new,) = pods(release, module_namespace)
-    assert knocker.served == {old, new}
-    assert knocker.failures == [], f"of {knocker.tries} tries"
-    status = status_of(release, "odin", module_namespace)
-    assert status["provenShape"] == status["shape"]
-
-
-@pytest.mark.timeout(400)
-def test_a_stream_that_is_there_is_not_changed_and_the_fleet_says_how_to(
-    release: Client, module_namespace: str
-) -> None:
-    ready_fleet(release, module_namespace)
-    change(release, module_namespace, {"nats": {"stream": {"maxAge": "45s"}}})
-    status = wait_condition(release, "odin", module_namespace, "StreamDiffers", timeout_seconds=180)
-    message = condition(status, "StreamDiffers")["message"]
-    assert "maxAge is 30 s, not 45 s" in message
-    assert message.endswith(" -- wsnode stream apply")
-    assert condition(status, "FeedConnected")["status"] == "True"
-
-
-def test_a_deleted_fleet_leaves_nothing_behind(release: Client, module_namespace: str) -> None:
-    ready_fleet(release, module_namespace)
-    release.kubectl("delete", "wsfleet", "odin", "--namespace", module_namespace, "--timeout=30s")
-    release.wait("nothing to be left", lambda: owned(release, module_namespace) == [], 60)
 
 
 @pytest.mark.parametrize(
@@ -204,24 +101,27 @@ def test_a_bad_fleet_is_refused_by_kubectl_apply_with_the_fields_path(
     assert path in refused.value.stderr
 
 
-@pytest.mark.timeout(400)
-def test_fleets_and_namespaces_go_also_without_an_operator(release: Client) -> None:
-    emptied, running = new_namespace(release), new_namespace(release)
-    # Of small nodes: the namespace controller looks again after half of their grace period.
-    for name in (emptied, running):
-        release.apply(
-            wsfleet("odin", drain=QUICK_DRAIN, template=SMALL, overrides={"maxConnections": 100}),
-            namespace=name,
-        )
-    for name in (emptied, running):
-        wait_condition(release, "odin", name, "Ready", timeout_seconds=READY_SECONDS)
+def test_a_deleted_fleet_leaves_nothing_behind(release: Client, namespace: str) -> None:
+    ready_fleet(release, namespace)
+    release.kubectl("delete", "wsfleet", "odin", "--namespace", namespace, "--timeout=30s")
+    release.wait("nothing to be left", lambda: owned(release, namespace) == [], 60)
+
+
+def test_fleet_and_namespace_go_also_without_an_operator(release: Client) -> None:
+    name = new_namespace(release)
+    ready_fleet(release, name)
     with operator_away(release):
-        release.kubectl("delete", "namespace", running, "--wait=false")
-        release.kubectl("delete", "wsfleet", "odin", "--namespace", emptied, "--timeout=30s")
-        release.wait("nothing to be left", lambda: owned(release, emptied) == [], 60)
-        gone = (f"namespace/{emptied}", f"namespace/{running}")
-        release.kubectl("delete", "namespace", emptied, "--wait=false")
-        release.kubectl("wait", "--for=delete", *gone, "--timeout=120s", timeout_seconds=130)
+        release.kubectl("delete", "wsfleet", "odin", "--namespace", name, "--timeout=30s")
+        release.wait("nothing to be left", lambda: owned(release, name) == [], 60)
+        release.kubectl("delete", "namespace", name, "--timeout=60s")
+
+
+def test_a_namespace_with_a_running_fleet_goes_without_an_operator(release: Client) -> None:
+    name = new_namespace(release)
+    # Of a small node: the namespace controller looks again after half of its grace period.
+    ready_fleet(release, name, overrides={"maxConnections": 100})
+    with operator_away(release):
+        release.kubectl("delete", "namespace", name, "--timeout=120s")
 
 
 def test_a_changed_live_setting_reaches_all_nodes_and_closes_no_connection(
@@ -244,6 +144,39 @@ def test_a_changed_live_setting_reaches_all_nodes_and_closes_no_connection(
         assert all(client.alive() for client in connected)
     assert pods(release, namespace).keys() == before.keys()
     release.wait("the capacity", lambda: status_of(release, "odin", namespace)["capacity"] == 18_000, 40)
+
+
+@pytest.mark.timeout(400)
+def test_kubectl_scale_brings_a_node_up_and_down_by_draining_it(release: Client, namespace: str) -> None:
+    address = ready_fleet(release, namespace)
+    scale = ("scale", "wsfleet", "odin", "--namespace", namespace)
+    release.kubectl(*scale, "--replicas=2")
+    release.wait(
+        "two ready nodes",
+        lambda: status_of(release, "odin", namespace).get("readyReplicas") == 2,
+        READY_SECONDS,
+    )
+    wait_routed(address, pods(release, namespace).keys())
+    with clients(address, 12) as connected:
+        assert {client.node for client in connected} == pods(release, namespace).keys()
+        release.kubectl(*scale, "--replicas=1")
+        release.wait("one node", lambda: len(pods(release, namespace)) == 1, 120)
+        (left,) = pods(release, namespace)
+        moved = [client for client in connected if client.node != left]
+        assert moved, "the node that is left had all clients"
+        for client in moved:
+            code, reason = client.wait_closed(5)
+            assert code == 1012
+            assert reason.startswith("reconnect;after=")
+        assert all(client.alive() for client in connected if client.node == left)
+        again = open_client(address)
+        assert again.node == left
+        again.close()
+    release.wait(
+        "the fleet at rest",
+        lambda: status_of(release, "odin", namespace).get("phase") == "Running",
+        40,
+    )
 
 
 @pytest.mark.timeout(400)
@@ -274,6 +207,19 @@ def test_tokens_are_exchanged_while_the_fleet_runs(release: Client, namespace: s
     wait_condition(release, "odin", namespace, "Ready", timeout_seconds=READY_SECONDS)
     assert stays < set(pods(release, namespace)), "nothing was restarted for it"
     down_to(1)
+
+
+@pytest.mark.timeout(400)
+def test_a_stream_that_is_there_is_not_changed_and_the_fleet_says_how_to(
+    release: Client, namespace: str
+) -> None:
+    ready_fleet(release, namespace)
+    change(release, namespace, {"nats": {"stream": {"maxAge": "45s"}}})
+    status = wait_condition(release, "odin", namespace, "StreamDiffers", timeout_seconds=180)
+    message = condition(status, "StreamDiffers")["message"]
+    assert "maxAge is 30 s, not 45 s" in message
+    assert message.endswith(" -- wsnode stream apply")
+    assert condition(status, "FeedConnected")["status"] == "True"
 
 
 def test_a_fleet_for_which_no_machine_is_large_enough_says_which_number_to_change(
@@ -314,6 +260,36 @@ class Knocker:
                 client.close()
             except Exception as exc:  # whatever kept a client out counts
                 self.failures.append(f"{type(exc).__name__}: {exc}")
+
+
+@pytest.mark.timeout(400)
+def test_a_rollout_by_a_changed_fixed_setting_keeps_a_fleet_of_one_serving(
+    release: Client, namespace: str
+) -> None:
+    address = ready_fleet(release, namespace)
+    (old,) = pods(release, namespace)
+    with clients(address, 3) as connected, Knocker(address) as knocker:
+        generation = change(release, namespace, {"overrides": {"logFormat": "text"}})
+
+        def rolled_out() -> bool:
+            status = status_of(release, "odin", namespace)
+            present = pods(release, namespace)
+            return (
+                status.get("observedGeneration") == generation
+                and status.get("phase") == "Running"
+                and len(present) == 1
+                and old not in present
+            )
+
+        release.wait("the rollout", rolled_out, 180)
+        for client in connected:
+            code, reason = client.wait_closed(5)
+            assert (code, reason[:16]) == (1012, "reconnect;after=")
+    (new,) = pods(release, namespace)
+    assert knocker.served == {old, new}
+    assert knocker.failures == [], f"of {knocker.tries} tries"
+    status = status_of(release, "odin", namespace)
+    assert status["provenShape"] == status["shape"]
 
 
 def test_the_chart_gives_the_operator_all_rights_that_it_uses(release: Client) -> None:

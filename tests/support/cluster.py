@@ -15,15 +15,7 @@ from tests.cluster.client import Client, CommandError
 from tests.cluster.places import Places, default_cache, default_state
 from tests.cluster.shell import ClusterError
 
-__all__ = [
-    "Client",
-    "ClusterError",
-    "CommandError",
-    "SessionCluster",
-    "diagnostics",
-    "free_name",
-    "new_namespace",
-]
+__all__ = ["Client", "ClusterError", "CommandError", "SessionCluster", "diagnostics", "new_namespace"]
 
 LOG_LINES = "60"
 
@@ -113,14 +105,9 @@ class SessionCluster:
             return lifecycle.down(self.places)
 
 
-def free_name() -> str:
-    """A name that no namespace has."""
-    return f"wsf-test-{secrets.token_hex(4)}"
-
-
-def new_namespace(client: Client, name: str = "") -> str:
+def new_namespace(client: Client) -> str:
     """A fresh namespace, ready for pods (their service account is made a moment after the namespace)."""
-    name = name or free_name()
+    name = f"wsf-test-{secrets.token_hex(4)}"
     client.kubectl("create", "namespace", name)
     account = ("get", "serviceaccount", "default", "--namespace", name)
     client.wait(f"the service account of {name}", lambda: client.kubectl(*account))

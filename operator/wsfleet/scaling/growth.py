@@ -13,7 +13,7 @@ from statistics import median
 
 from wsfleet.scaling.decision import Trigger
 from wsfleet.scaling.history import MINUTE_SECONDS
-from wsfleet.scaling.observe import Look
+from wsfleet.scaling.observe import Look, counted_twice
 from wsfleet.scaling.policy import GrowthTrigger
 from wsfleet.scaling.trend import highest_after_drop, trend_of
 from wsfleet.scaling.wishes import Wish, nodes_for_connections
@@ -82,22 +82,25 @@ def _per_second(look: Look) -> float:
 def _surge(look: Look, lead: float) -> float:
     """Connections a second since the sample before, where that is a surge; else 0.
 
-    A step up need not go on: at most so much of it again is foreseen as `surge_again` says. A node that says
-    nothing is counted with what it last had, and its clients once more where they went: that is no surge.
+    A step up need not go on: at most so much of it again is foreseen as `surge_again` says.
     """
     rule, total = look.policy.growth, look.load.connections
     oldest, latest = look.now - rule.window_seconds, look.now - rule.step_seconds / 2
     samples = [one for one in look.history.trend if oldest < one.time <= latest]
-    if not rule.enabled or len(samples) < rule.least_samples or look.load.missing:
+    if not rule.enabled or len(samples) < rule.least_samples:
         return 0.0
     highest, lowest = max(one.value for one in samples), min(one.value for one in samples)
     rise = total - highest
     least = max(
         total * rule.surge_percent / 100, look.policy.max_connections * rule.surge_floor_percent / 100
     )
-    if rise < max(least, rule.surge_spreads * (highest - lowest)) or _moves_its_own(look):
+    least = max(least, rule.surge_spreads * (highest - lowest))
+    if rise < least or _moves_its_own(look):
         return 0.0
-    per_second = (total - samples[-1].value) / (look.now - samples[-1].time)
+    twice = counted_twice(look)
+    if rise - twice < least:
+        return 0.0
+    per_second = (total - twice - samples[-1].value) / (look.now - samples[-1].time)
     return min(per_second, rule.surge_again * rise / lead)
 
 

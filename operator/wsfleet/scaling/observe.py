@@ -69,6 +69,20 @@ class Look:
     minimum: Minimum
 
 
+def counted_twice(look: Look) -> int:
+    """The most connections that may be twice in the total.
+
+    A node that did not answer the last round counts with what it last had. If its machine is gone, its
+    clients are connected elsewhere by now, or on their way.
+    """
+    rule, now = look.policy.missing, look.snapshot.time
+    return sum(
+        last.connections or 0
+        for last in look.history.last_known.values()
+        if rule.late_seconds < now - last.connections_time <= rule.last_known_seconds
+    )
+
+
 class _Tally:
     """Sums over the nodes of one snapshot; lives only inside `measure`."""
 

@@ -156,6 +156,8 @@ class Missing:
 
     fresh_seconds: float = 15.0
     """Three scrapes; a figure older than this is missing."""
+    late_seconds: float = 4.5
+    """A round of scrapes takes less; a figure older than this is of an earlier one."""
     last_known_seconds: float = 60.0
     lost_seconds: float = 60.0
     """A node that served and has not been ready for longer is taken for lost: others come in its place."""

@@ -7,7 +7,7 @@ drop by what was there before it, since who comes back is no new client.
 from __future__ import annotations
 
 from wsfleet.scaling.decision import Trigger
-from wsfleet.scaling.observe import NEVER, Look
+from wsfleet.scaling.observe import NEVER, Look, counted_twice
 from wsfleet.scaling.samples import Phase
 from wsfleet.scaling.trend import highest_after_drop
 from wsfleet.scaling.wishes import Wish, nodes_for_connections
@@ -67,6 +67,7 @@ def _rise(look: Look) -> int:
         return 0
     first = before[0]
     risen = load.connections + _waiting(look, look.now) - first.value - _waiting(look, first.time)
+    risen -= counted_twice(look)
     return max(0, int(risen / (look.now - first.time) * rule.rise_seconds))
 
 

@@ -102,7 +102,7 @@ class OperatorControl:
 
     def _look(self, fleet: Fleet) -> None:
         now = EPOCH + fleet.now
-        samples = tuple(self._sample(fleet, pod) for pod in fleet.pods)
+        samples = tuple(self.sample(fleet, pod) for pod in fleet.pods)
         world = World.of([one.view() for one in fleet.sets], samples, self._shape, self.desired)
         rolling = is_rolling(world, fleet.setup.rollout)
         snapshot = Snapshot.of(now, samples, replicas=world.total, rolling=rolling)
@@ -145,7 +145,8 @@ class OperatorControl:
                 fleet.shed(by_uid[shed.uid], shed.target, shed.rate, shed.id)
         return wanted.receivers
 
-    def _sample(self, fleet: Fleet, pod: Pod) -> NodeSample:
+    def sample(self, fleet: Fleet, pod: Pod) -> NodeSample:
+        """A pod as the operator sees it: of its node only what that has told."""
         now, seen = fleet.now, self._scraper.seen.get(pod.uid)
         if pod.terminating_at is not None:
             phase = Phase.TERMINATING

@@ -1,4 +1,4 @@
-"""An operator that is told to stop while it starts ends at once; as process 1 it would go on for 30 s."""
+"""An operator told to stop while it starts ends at once: as process 1 it would go on for 30 seconds."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.integration.operator.conftest import SharedOperator
 from tests.support.cluster import Client
 from tests.support.operating import (
     OperatorProcess,
@@ -32,17 +31,6 @@ SERVICE = {
     "metadata": {"name": "odin", "labels": {"app": "shop"}},
     "spec": {"selector": {"app": "shop"}, "ports": [{"port": 8080}]},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_token(lab: Client, shared: SharedOperator) -> str:
-    """A fleet whose token was deleted: what comes of it takes a while, so it begins before all tests."""
-    namespace = shared.take()
-    lab.apply(wsfleet("odin", replicas=0), namespace=namespace)
-    settled(lab, namespace)
-    lab.kubectl("delete", "secret", "odin-admin", "--namespace", namespace)
-    lab.kubectl("scale", "wsfleet", "odin", "--namespace", namespace, "--replicas=1")
-    return namespace
 
 
 def get(lab: Client, namespace: str, what: str) -> dict[str, Any]:
@@ -72,87 +60,100 @@ def test_a_service_of_somebody_else_is_left_alone_and_the_fleet_says_so(
 
 @pytest.mark.parametrize("kind", ["Secret", "ReplicaSet"])
 def test_pods_are_made_of_no_foreign_secret_and_into_no_foreign_set(
-    lab: Client, served: str, kind: str
+    lab: Client, namespace: str, start: Start, kind: str
 ) -> None:
-    lab.apply(wsfleet("odin", replicas=0), namespace=served)
-    shape = settled(lab, served)["shape"]
-    lab.kubectl("delete", "wsfleet", "odin", "--namespace", served)
-    lab.wait("nothing to be left", lambda: owned(lab, served) == [], 60)
+    start()
+    lab.apply(wsfleet("odin", replicas=0), namespace=namespace)
+    shape = settled(lab, namespace)["shape"]
+    lab.kubectl("delete", "wsfleet", "odin", "--namespace", namespace)
+    lab.wait("nothing to be left", lambda: owned(lab, namespace) == [], 60)
     if kind == "Secret":
         name = "odin-admin"
-        lab.kubectl("create", "secret", "generic", name, "--from-literal=tokens=x", "--namespace", served)
+        lab.kubectl("create", "secret", "generic", name, "--from-literal=tokens=x", "--namespace", namespace)
     else:
         name = f"odin-{shape}"
         pod = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "x", "image": "x"}]}}
         spec = {"replicas": 0, "selector": {"matchLabels": {"app": "x"}}, "template": pod}
         foreign = {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
-        lab.apply(foreign, namespace=served)
-    lab.apply(wsfleet("odin", replicas=1), namespace=served)
-    found = condition(wait_condition(lab, "odin", served, "Degraded"), "Degraded")
+        lab.apply(foreign, namespace=namespace)
+    lab.apply(wsfleet("odin", replicas=1), namespace=namespace)
+    found = condition(wait_condition(lab, "odin", namespace, "Degraded"), "Degraded")
     assert (found["reason"], found["message"].split(" ")[0]) == ("NameTaken", f"{kind}/{name}")
-    assert not [one for one in owned(lab, served) if one.startswith("Pod/")]
+    assert not [one for one in owned(lab, namespace) if one.startswith("Pod/")]
 
 
 def test_a_fleet_that_comes_again_at_once_waits_quietly_for_the_old_ones_objects(
-    lab: Client, served: str, shared: SharedOperator
+    lab: Client, namespace: str, start: Start
 ) -> None:
-    lab.apply(wsfleet("odin", replicas=1), namespace=served)
-    settled(lab, served)
-    old_token = get(lab, served, "secret/odin-admin")["data"]["tokens"]
-    uid = get(lab, served, "wsfleet/odin")["metadata"]["uid"]
+    operator = start()
+    lab.apply(wsfleet("odin", replicas=1), namespace=namespace)
+    settled(lab, namespace)
+    old_token = get(lab, namespace, "secret/odin-admin")["data"]["tokens"]
+    uid = get(lab, namespace, "wsfleet/odin")["metadata"]["uid"]
     # As a slow garbage collector: the Service stays for a while.
     hold = '{"metadata":{"finalizers":["example.com/hold"]}}'
-    lab.kubectl("patch", "service", "odin", "--namespace", served, "--type=merge", "--patch", hold)
-    lab.kubectl("delete", "wsfleet", "odin", "--namespace", served)
-    lab.apply(wsfleet("odin", replicas=1), namespace=served)
+    lab.kubectl("patch", "service", "odin", "--namespace", namespace, "--type=merge", "--patch", hold)
+    lab.kubectl("delete", "wsfleet", "odin", "--namespace", namespace)
+    lab.apply(wsfleet("odin", replicas=1), namespace=namespace)
     time.sleep(5)
-    assert status_of(lab, "odin", served) == {}, "not a word of trouble"
-    assert "422" not in shared.log(served)
+    assert status_of(lab, "odin", namespace) == {}, "not a word of trouble"
+    assert "422" not in operator.log()
     release = '{"metadata":{"finalizers":null}}'
-    lab.kubectl("patch", "service", "odin", "--namespace", served, "--type=merge", "--patch", release)
-    status = settled(lab, served)
+    lab.kubectl("patch", "service", "odin", "--namespace", namespace, "--type=merge", "--patch", release)
+    status = settled(lab, namespace)
     assert condition(status, "Degraded")["status"] == "False"
     for what in ("service/odin", "secret/odin-admin", "configmap/odin-settings", "pdb/odin"):
-        (owner,) = get(lab, served, what)["metadata"]["ownerReferences"]
+        (owner,) = get(lab, namespace, what)["metadata"]["ownerReferences"]
         assert owner["uid"] != uid
-    assert get(lab, served, "secret/odin-admin")["data"]["tokens"] != old_token
+    assert get(lab, namespace, "secret/odin-admin")["data"]["tokens"] != old_token
 
 
 def test_what_an_orphaning_delete_left_is_taken_over_and_goes_with_the_fleet(
-    lab: Client, served: str
+    lab: Client, namespace: str, start: Start
 ) -> None:
-    lab.apply(wsfleet("odin", replicas=1), namespace=served)
-    settled(lab, served)
-    pods = ("get", "pods", "--namespace", served, "-o", "name")
+    start()
+    lab.apply(wsfleet("odin", replicas=1), namespace=namespace)
+    settled(lab, namespace)
+    pods = ("get", "pods", "--namespace", namespace, "-o", "name")
     before = lab.wait("the pod", lambda: lab.kubectl(*pods))
-    lab.kubectl("delete", "wsfleet", "odin", "--namespace", served, "--cascade=orphan")
-    lab.apply(wsfleet("odin", replicas=1), namespace=served)
-    settled(lab, served)
-    uid = get(lab, served, "wsfleet/odin")["metadata"]["uid"]
+    lab.kubectl("delete", "wsfleet", "odin", "--namespace", namespace, "--cascade=orphan")
+    lab.apply(wsfleet("odin", replicas=1), namespace=namespace)
+    settled(lab, namespace)
+    uid = get(lab, namespace, "wsfleet/odin")["metadata"]["uid"]
 
     def all_ours() -> bool:
         kinds = "replicasets,services,configmaps,secrets,poddisruptionbudgets,networkpolicies"
         label = "wsfleet.io/fleet=odin"
-        found = lab.kubectl_json("get", kinds, "--namespace", served, "--selector", label)["items"]
+        found = lab.kubectl_json("get", kinds, "--namespace", namespace, "--selector", label)["items"]
         owners = [[one["uid"] for one in item["metadata"].get("ownerReferences", ())] for item in found]
         return len(found) == 6 and all(one == [uid] for one in owners)
 
     lab.wait("all to be this fleet's", all_ours, 20)
     assert lab.kubectl(*pods) == before
-    lab.kubectl("delete", "wsfleet", "odin", "--namespace", served)
-    lab.wait("nothing to be left", lambda: owned(lab, served) == [], 60)
+    lab.kubectl("delete", "wsfleet", "odin", "--namespace", namespace)
+    lab.wait("nothing to be left", lambda: owned(lab, namespace) == [], 60)
 
 
-def test_a_token_that_the_user_has_put_first_is_used_and_stays(lab: Client, served: str) -> None:
-    lab.apply(wsfleet("odin", replicas=0), namespace=served)
-    settled(lab, served)
+def test_a_deleted_token_is_made_anew_while_pods_wait_for_it(
+    lab: Client, namespace: str, start: Start
+) -> None:
+    start()
+    lab.apply(wsfleet("odin", replicas=0), namespace=namespace)
+    settled(lab, namespace)
+    lab.kubectl("delete", "secret", "odin-admin", "--namespace", namespace)
+    lab.kubectl("scale", "wsfleet", "odin", "--namespace", namespace, "--replicas=1")
+    lab.wait("the Secret", lambda: "Secret/odin-admin" in owned(lab, namespace), 40)
+
+
+def test_a_token_that_the_user_has_put_first_is_used_and_stays(
+    lab: Client, namespace: str, start: Start
+) -> None:
+    start()
+    lab.apply(wsfleet("odin", replicas=0), namespace=namespace)
+    settled(lab, namespace)
     tokens = base64.b64encode(b"newer\nolder\n").decode()
     patch = json.dumps({"data": {"tokens": tokens}})
-    lab.kubectl("patch", "secret", "odin-admin", "--namespace", served, "--type=merge", "--patch", patch)
-    lab.kubectl("scale", "wsfleet", "odin", "--namespace", served, "--replicas=1")
+    lab.kubectl("patch", "secret", "odin-admin", "--namespace", namespace, "--type=merge", "--patch", patch)
+    lab.kubectl("scale", "wsfleet", "odin", "--namespace", namespace, "--replicas=1")
     time.sleep(3)
-    assert get(lab, served, "secret/odin-admin")["data"]["tokens"] == tokens
-
-
-def test_a_deleted_token_is_made_anew_while_pods_wait_for_it(lab: Client, without_token: str) -> None:
-    lab.wait("the Secret", lambda: "Secret/odin-admin" in owned(lab, without_token), 60)
+    assert get(lab, namespace, "secret/odin-admin")["data"]["tokens"] == tokens

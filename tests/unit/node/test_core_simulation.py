@@ -257,6 +257,8 @@ def _live(seed: int) -> None:
             "WALKED_MESSAGES": rng.choice([1, 10, 1000]),
             "EXPANDED_CHANNELS": rng.choice([1, 1000]),
             "SORTED_CHANNELS": rng.choice([0, 3, 1000]),
+            "GATHERED_NEWEST": rng.choice([1, 256]),
+            "SCANNED_NEWEST": rng.choice([1, 3, 2048]),
         },
         "conflation": {"FLUSHED_BYTES": rng.choice([1, 1000, 16_384])},
         "fanout": {"SHARD_SOCKETS": rng.choice([1, 64]), "PERSONAL_LINKS": rng.choice([1, 128])},

@@ -156,8 +156,8 @@ def test_the_first_piece_of_a_late_resume_is_short_too() -> None:
     until=st.integers(0, 45),
     bounds=st.fixed_dictionaries(
         {
-            "GATHERED_MESSAGES": st.integers(1, 3),
-            "SCANNED_MESSAGES": st.integers(1, 9),
+            "GATHERED_NEWEST": st.integers(1, 3),
+            "SCANNED_NEWEST": st.integers(1, 9),
             "SORTED_CHANNELS": st.integers(0, 5),
         }
     ),
@@ -193,12 +193,12 @@ def test_the_newest_of_many_channels_are_looked_up_piece_by_piece() -> None:
     count = 20_000
     ring = _ring([f"S{number}.x" for number in range(count)] + ["A.y"], kept=30_000)
     found, upto = look_up_newest(ring, {"*": 0}, 0, count + 1)
-    assert len(found) == lookup.GATHERED_MESSAGES == upto
+    assert len(found) == lookup.GATHERED_NEWEST == upto
     found, upto = look_up_newest(ring, {"*.x": 0}, 0, 1)
     assert [message.channel for message in found] == ["S0.x"]
     # Where the first piece of the stream has none of them, nothing more is looked at for now.
     found, upto = look_up_newest(ring, {"*": count}, 0, count + 1)
-    assert (found, upto) == ([], lookup.SCANNED_MESSAGES)
+    assert (found, upto) == ([], lookup.SCANNED_NEWEST)
 
 
 def test_the_newest_of_a_few_channels_cost_no_look_at_the_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def _given(joining: Joining, ring: Ring, most: int = 99) -> list[int]:
 def ring(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ring:
     sorted_channels, gathered = request.param
     monkeypatch.setattr("wsnode.lookup.SORTED_CHANNELS", sorted_channels)
-    monkeypatch.setattr("wsnode.lookup.GATHERED_MESSAGES", gathered)
+    monkeypatch.setattr("wsnode.lookup.GATHERED_NEWEST", gathered)
     return _ring()
 
 

@@ -212,7 +212,8 @@ def test_what_is_made_for_each_client_is_made_in_groups_and_nothing_passes_it(
     while crowd.fanout.busy:
         at_once.append(0)
         crowd.loop.turn()
-    assert (sum(at_once), max(at_once)) == (CLIENTS, 6)  # two groups a turn
+    assert sum(at_once) == CLIENTS
+    assert max(at_once) <= 6  # two groups a turn at most
     for number, link in enumerate(crowd.members):
         data = b"" if not number % CHANNELS else _message(1, "S0.x").frame(PLAIN, "")
         assert crowd.heard(number) == b"<%d>" % link.fd + data

@@ -115,7 +115,7 @@ def test_what_is_no_surge(before: list[int], now: int) -> None:
 def test_clients_counted_twice_after_a_node_fell_silent_are_no_surge() -> None:
     fleet = settled(POLICY, 3)
     fleet.look_for(60, spread(18_000, 3))
-    late = node("n0", 6_000, 10.0, sample_age_seconds=20.0)
+    late = node("n0", 6_000, 10.0, sample_age_seconds=5.0)
     decision = fleet.look(late, node("n1", 9_000), node("n2", 9_000))
     assert "growthPerSecond" not in decision.figures
 

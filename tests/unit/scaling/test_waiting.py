@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wsfleet.scaling import Decision, History, NodeSample, ScalingPolicy, Snapshot, Trigger, decide
 from wsfleet.scaling.policy import GrowthTrigger
@@ -86,6 +88,27 @@ def test_more_than_were_there_before_an_outage_are_new_clients() -> None:
     # 19,800 and 10,000 that wait are 13,800 more than before the outage, 10 s ago: 39,600 are reckoned with.
     found = looks([(8_000, 0)] * 2, [(0, 0)] * 2, [(9_900, 5_000)] * 2)
     assert found.desired == 5
+
+
+def test_clients_that_are_counted_twice_are_no_rise() -> None:
+    # One of three nodes fell silent, and 4,000 of its clients are on the others by now: 28,000 in all.
+    whole = [node(number, 8_000, 0) for number in range(3)]
+    _, history = decide(POLICY, Snapshot.of(NOW, whole, 3), History(), NOW)
+    late = replace(whole[2], sample_age_seconds=6.0)
+    seen = [node(0, 10_000, 40), node(1, 10_000, 60), late]
+    found, _ = decide(POLICY, Snapshot.of(NOW + 5, seen, 3), history, NOW + 5)
+    assert found.figures["neededByConnections"] == 4
+    assert "neededByWaitingClients" not in found.figures
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(500, 10_000), st.integers(0, 10_000), st.integers(0, 1_000_000))
+def test_however_often_clients_try_they_count_within_bounds(before: int, back: int, tries: int) -> None:
+    found = looks([(before, 0)] * 4, [(0, 0)] * 4, [(0, 0)] * 4, [(back, tries)] * 4)
+    asked = found.figures.get("neededByWaitingClients", 0)
+    assert asked <= -(-2 * 4 * back // 8_000)
+    if back < before:
+        assert asked <= -(-4 * before // 8_000)
 
 
 def test_lost_nodes_are_no_room_for_those_who_wait() -> None:

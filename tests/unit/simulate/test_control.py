@@ -57,17 +57,22 @@ def test_a_node_over_its_cpu_is_often_late_for_the_operator_and_never_for_the_ku
     assert 20 < missing[True] < 200
 
 
-def test_a_shed_is_known_once_the_node_has_told_of_it() -> None:
-    fleet = fleet_of(2, 8_000)
-    scraper, pod = Scraper(1), fleet.pods[0]
-    fleet.step(8_000, 0.0)
-    scraper.scrape(fleet)
-    fleet.shed(pod, 1_000, 100.0, "one")
-    assert scraper.seen[pod.uid].shed_left == 0
-    fleet.step(8_000, 0.0)
-    scraper.scrape(fleet)
-    assert 0 < scraper.seen[pod.uid].shed_left <= int(fleet.connections[pod.slot]) - 1_000
-    assert scraper.seen[pod.uid].taken == fleet.now
+def test_a_shed_and_a_drain_are_known_once_the_node_has_told_of_them() -> None:
+    fleet = fleet_of(3, 12_000)
+    control = OperatorControl("first", 3, 1)
+    fleet.step(12_000, 0.0)
+    control.act(fleet)  # a round begins, and ends a second later
+    shed, drained = fleet.pods[0], fleet.pods[1]
+    fleet.shed(shed, 1_000, 100.0, "one")
+    fleet.start_drain(drained, 100.0)
+    assert not control.sample(fleet, shed).shedding
+    assert control.sample(fleet, drained).drain is DrainState.NONE
+    assert not control.sample(fleet, drained).ready  # that the API server tells
+    for _ in range(3):
+        fleet.step(12_000, 0.0)
+        control.act(fleet)
+    assert control.sample(fleet, shed).shedding
+    assert control.sample(fleet, drained).drain is DrainState.DELAY
 
 
 def test_a_node_that_does_not_answer_can_be_told_nothing() -> None:

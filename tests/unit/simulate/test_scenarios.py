@@ -45,7 +45,8 @@ def test_the_rollout_turns_nobody_away_and_closes_each_client_about_once() -> No
     found = comparison("rollout")
     assert found.hpa is not None
     assert found.operator.totals.rejected == 0 < found.hpa.totals.rejected
-    assert 0.9 * SMALL <= found.operator.totals.closed <= 1.1 * SMALL
+    # Once each, and those who came to a node not yet replaced meanwhile.
+    assert 0.9 * SMALL <= found.operator.totals.closed <= 1.15 * SMALL
     assert found.operator.most_returns <= 1.2 * 100  # the budget of a fleet of this size
 
 
