@@ -96,6 +96,7 @@ async def test_status_has_the_shape_that_the_operator_reads(port: Port) -> None:
             "cpu": 3,
             "memory": 0,
             "goroutines": 0,
+            "handshakes": 0,
             "descriptors": 0,
             "address": 0,
             "draining": 0,
