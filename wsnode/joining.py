@@ -78,8 +78,7 @@ class Joiner:
         """Takes a client out of the live sets; what it listens to goes on from here when it joins again."""
         extra = link.with_extra()
         if extra.joining is None:
-            if link.channels:
-                self._fanout.hasten(link)
+            self._fanout.hasten(link)  # also who has no channel yet: a position may be on its way to it
             self._channels.hold(link)
             head = self._fanout.head()
             extra.lost = max(extra.lost, self._fanout.untold(head))

@@ -47,7 +47,7 @@ async def test_floods_do_not_hold_up_the_others(nats_server: NatsServer, kind: s
 
         def counted(link: Link, received: bytes) -> None:
             nonlocal reads
-            reads += 1
+            reads += bool(received)  # nothing: it goes on with what was read before
             receive(link, received)
 
         node._links.on_data = counted

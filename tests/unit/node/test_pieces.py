@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.coremodel import World
 from tests.support.simcore import SimCore, virtual_time
+from tests.support.wsclient import subscribe, text_frame
 from wsnode.config import Settings
 from wsnode.conflation import FLUSHED_BYTES, pass_over
 from wsnode.link import PLAIN, SSE, Link
@@ -93,3 +94,19 @@ def _heard(theirs: socket.socket) -> bytes:
         return theirs.recv(1000)
     except BlockingIOError:
         return b""
+
+
+def test_a_position_on_its_way_comes_before_a_resume_that_it_would_cover() -> None:
+    with virtual_time(random.Random(1), 0.0) as loop:
+        world = World(loop, Window(600, 100, 10**6), 100, 5.0)
+        link, theirs = world.connect(PLAIN)
+        assert theirs.recv(1000)
+        world.fanout._round = Round(parts=[Part([Link.nobody(), link], b"position", 0)])
+        asked = subscribe("A.x")
+        asked["data"]["resume"] = {"epoch": "epoch-0", "seq": 0}
+        world.sessions.read(link, text_frame(asked))
+        heard = theirs.recv(1000)
+        assert heard.startswith(b"position")
+        assert b"subscription_ack" in heard
+        theirs.close()
+        world.links.shut()
