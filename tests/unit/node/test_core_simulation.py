@@ -241,6 +241,7 @@ class Life:
             client.query = "channels=" + ",".join(rng.sample(NAMES, rng.randint(1, 3)))
             client.query += "&conflate=1" * bool(client.options & CONFLATE)
             client.query += "&delta=1" * bool(client.options & DELTA)
+            client.query += "&last=1" * (rng.random() < 0.5)
         client.connect_stream(core)
 
 
