@@ -78,8 +78,8 @@ class Joiner:
         """Takes a client out of the live sets; what it listens to goes on from here when it joins again."""
         extra = link.with_extra()
         if extra.joining is None:
-            if link.channels:
-                self._fanout.hasten(link)
+            # Also of who listens to nothing yet: a position under way must not claim what is asked for now.
+            self._fanout.hasten(link)
             self._channels.hold(link)
             head = self._fanout.head()
             extra.lost = max(extra.lost, self._fanout.untold(head))

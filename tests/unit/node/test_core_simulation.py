@@ -236,6 +236,9 @@ class Life:
 
     def _stream_again(self, client: SimClient, core: SimCore) -> None:
         rng = self.rng
+        if rng.random() < 0.15:  # a page that is opened anew
+            client.query = client.last_id = ""
+            client.subs, client.before = {}, {}
         if not client.query:
             client.options = self._options()
             client.query = "channels=" + ",".join(rng.sample(NAMES, rng.randint(1, 3)))
