@@ -23,7 +23,7 @@ from wsnode.link import OPEN, SSE, Link
 from wsnode.links import Links
 from wsnode.passed import Passed
 from wsnode.protocol import answers
-from wsnode.protocol.forms import event_id, reframe
+from wsnode.protocol.forms import encode, event_id, reframe
 from wsnode.protocol.messages import ClientError
 from wsnode.replay import Item, Joining, Missing, Replay, missing_of, wider
 from wsnode.ring import Ring
@@ -78,7 +78,8 @@ class Joiner:
         """Takes a client out of the live sets; what it listens to goes on from here when it joins again."""
         extra = link.with_extra()
         if extra.joining is None:
-            self._fanout.hasten(link)  # also who has no channel yet: a position may be on its way to it
+            # Also of who listens to nothing yet: a position under way must not claim what is asked for now.
+            self._fanout.hasten(link)
             self._channels.hold(link)
             head = self._fanout.head()
             extra.lost = max(extra.lost, self._fanout.untold(head))
@@ -233,7 +234,10 @@ class Joiner:
             else:
                 break
             item = items[-1]
-            if isinstance(item, Passed) and form == SSE:
+            if newest is not None and form == SSE:
+                # Ahead of its time: who goes on from its id would get what it had before once more.
+                frame = encode(form, newest.text())
+            elif isinstance(item, Passed) and form == SSE:
                 frame = item.frame(form, epoch, joining.passed.values())
             else:
                 frame = item.frame(form, epoch)
@@ -315,8 +319,12 @@ class Joiner:
         if extra.lost:
             head = self._fanout.head()
             reached = self.reached(link, head)
-            # Who is ahead of this node keeps the id that it has: a lower one would bring all since again.
-            ahead = extra.joining is not None and any(had > head for had in extra.joining.had.values())
+            joining = extra.joining
+            # Who is ahead of this node, or was given a part of what is planned, keeps the id that it has: a
+            # lower one would bring all since again.
+            ahead = joining is not None and (
+                joining.upto > joining.cursor or any(had > head for had in joining.had.values())
+            )
             frame = answers.position_frame(reached, extra.lost)
             frames.append(self._framed(link, frame, 0 if ahead else reached))
             extra.told, extra.lost = max(extra.told, extra.lost), 0

@@ -350,6 +350,11 @@ class Node:
         if before or self._links.open_count:
             self._sessions.introduce_again()
 
+    def _trim_ring(self) -> None:
+        """Lets go what left the window; of much at once the rest in the turns that follow."""
+        if self._ring.trim(time.time_ns() // 1_000_000):
+            self._loop.call_soon(self._trim_ring)
+
     def _tick(self) -> None:
         """Once a second: the sweep, the gauges, the door, the feed's pause, the ring's age."""
         loop_time, now = self._loop.time(), time.monotonic()
@@ -364,5 +369,5 @@ class Node:
         self._joiner.slow = self._admission.cpu_short
         self.feed_reader.pause(self._admission.paused(self._gauges.cpu.percent))
         self._sweep.tick(now)
-        self._ring.trim(time.time_ns() // 1_000_000)
+        self._trim_ring()
         self._holdings.tick()

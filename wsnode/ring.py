@@ -25,6 +25,8 @@ __all__ = ["MAX_CHANNELS_REMEMBERED", "Message", "Ring", "Window"]
 # Of each message besides its payload: object, sequence numbers, time stamp, envelope, place in the deque.
 _OVERHEAD_BYTES = 320
 MAX_CHANNELS_REMEMBERED = 200_000
+TRIMMED_MESSAGES = 512
+"""Let go at once, with each message that comes and each look at the age: no more than a millisecond's."""
 _by_seq = attrgetter("seq")
 
 
@@ -130,19 +132,22 @@ class Ring:
         self.bytes += message.size + _OVERHEAD_BYTES
         self.trim(now_ms)
 
-    def trim(self, now_ms: int) -> None:
-        """Drops what is older than the window, or more than it holds."""
+    def trim(self, now_ms: int) -> bool:
+        """Drops some of what is older than the window, or more than it holds. True where more may be due."""
         messages, window = self._messages, self.window
         youngest = now_ms - int(window.max_age_seconds * 1000)
-        while messages and (
-            messages[0].ts_ms < youngest
-            or len(messages) > window.max_messages
-            or self.bytes > window.max_bytes
-        ):
+        for _ in range(TRIMMED_MESSAGES):
+            if not messages or (
+                messages[0].ts_ms >= youngest
+                and len(messages) <= window.max_messages
+                and self.bytes <= window.max_bytes
+            ):
+                return False
             gone = messages.popleft()
             self.bytes -= gone.size + _OVERHEAD_BYTES
             self.floor = max(self.floor, gone.seq)
             self._let_go(gone)
+        return True
 
     def _let_go(self, gone: Message) -> None:
         """A channel's first message leaves its chain."""

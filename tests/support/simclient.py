@@ -31,6 +31,7 @@ class SimClient(Listener):
         self.reading = True
         self.open = False
         self.last_id = ""
+        self.identified = False  # by an id of this connection, which it has to go on from
 
     # Coming and going.
 
@@ -42,6 +43,7 @@ class SimClient(Listener):
         self.subs = {}
         self.socket = core.connect(self.form, query, self.last_id if self.form == SSE else "")
         self.open, self.reading = True, True
+        self.identified = False
         self.buffer = b""
         self._begin([ask] if ask is not None else [])
 
@@ -49,6 +51,7 @@ class SimClient(Listener):
         """A stream of events, on from the last id as an EventSource does it."""
         data: dict[str, Any] = {"channels": self.query.partition("&")[0].removeprefix("channels=").split(",")}
         data |= {"conflate": bool(self.options & CONFLATE), "delta": bool(self.options & DELTA)}
+        data["last"] = "&last=1" in self.query
         epoch, _, seq = self.last_id.rpartition("-")
         if epoch:
             data["resume"] = {"epoch": epoch, "seq": int(seq)}
@@ -117,7 +120,13 @@ class SimClient(Listener):
             message = json.loads(b"\n".join(data))
             self._message(message)
             if told:
+                # An EventSource goes on from the last one, whatever came before.
+                epoch, _, seq = told.rpartition("-")
+                before, _, least = self.last_id.rpartition("-")
+                if self.identified and before == epoch:
+                    assert int(seq) >= int(least), f"the id {told} after {self.last_id}"
                 self.last_id = told
+                self.identified = True
 
     def _frame(self) -> tuple[int, bytes] | None:
         data = self.buffer

@@ -239,11 +239,15 @@ class Life:
 
     def _stream_again(self, client: SimClient, core: SimCore) -> None:
         rng = self.rng
+        if rng.random() < 0.15:  # a page that is opened anew
+            client.query = client.last_id = ""
+            client.subs, client.before = {}, {}
         if not client.query:
             client.options = self._options()
             client.query = "channels=" + ",".join(rng.sample(NAMES, rng.randint(1, 3)))
             client.query += "&conflate=1" * bool(client.options & CONFLATE)
             client.query += "&delta=1" * bool(client.options & DELTA)
+            client.query += "&last=1" * (rng.random() < 0.5)
         client.connect_stream(core)
 
 

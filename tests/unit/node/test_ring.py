@@ -77,6 +77,16 @@ def test_the_window_is_bounded_by_count_bytes_and_age() -> None:
     assert (len(ring), ring.bytes, ring.oldest, ring.prev("A.b")) == (0, 0, 3, 2)
 
 
+def test_much_that_leaves_the_window_at_once_goes_piece_by_piece() -> None:
+    ring = _ring(age=1, messages=10_000)
+    for seq in range(1, 2001):
+        _put(ring, seq, f"S{seq % 7}")
+    most = ring_module.TRIMMED_MESSAGES
+    left = [(ring.trim(9000), len(ring)) for _ in range(4)]
+    assert left == [(True, 2000 - most), (True, 2000 - 2 * most), (True, 2000 - 3 * most), (False, 0)]
+    assert (ring.oldest, ring.floor, ring.bytes, list(ring.channels())) == (2001, 2000, 0, [])
+
+
 def test_a_restart_forgets_all() -> None:
     ring = _ring()
     _put(ring, 9)
