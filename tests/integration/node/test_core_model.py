@@ -189,7 +189,6 @@ def _live(seed: int) -> None:
             "SORTED_CHANNELS": rng.choice([0, 1024]),
             "SCANNED_NEWEST": rng.choice([1, 2048]),
             "SCANNED_MESSAGES": rng.choice([1, 8192]),
-            "SCANNED_NEWEST": rng.choice([1, 2048]),
             "SCANNED_CHANNELS": rng.choice([1, 1024]),
             "WALKED_MESSAGES": rng.choice([1, 10, 8192]),
             "GATHERED_MESSAGES": rng.choice([1, 3, 1024]),
