@@ -316,7 +316,8 @@ class Joining:
             own = takers(self.had, channel)
             if passed.first <= ring.floor or all(options.get(name, 0) & CONFLATE for name in own):
                 continue
-            self._pass_again(channel, passed.first - 1)
+            # What came before its names began was owed to others, which are gone.
+            self._pass_again(channel, max(passed.first - 1, min(self.started[name] for name in own)))
 
     def end(self, names: Iterable[str]) -> None:
         """Names are unsubscribed from."""
