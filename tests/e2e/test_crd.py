@@ -191,7 +191,7 @@ REFUSED = [
     ({"overrides": {"clientBufferBytes": "1Ki"}}, "spec.overrides.clientBufferBytes"),
     ({"overrides": {"logLevel": "loud"}}, "spec.overrides.logLevel"),
     ({"replicas": -1}, "spec.replicas"),
-    ({"replicas": 1001}, "spec.replicas"),
+    ({"replicas": 5001}, "spec.replicas"),
     ({"profile": "Fast"}, "spec.profile"),
     (
         {"instance": {"type": "e2-huge"}},
