@@ -63,7 +63,7 @@ def test_an_hpa_scales_a_fleet_without_autoscaling_out_and_in(
 
     with metrics_source(release, namespace, tmp_path, connections):
         release.apply(autoscaler(most=2), namespace=namespace)
-        with clients(address, CONNECTIONS_A_NODE + 1) as opened:
+        with clients(address, CONNECTIONS_A_NODE + 5) as opened:
             release.wait("two nodes", lambda: size(2), 4 * SYNC_SECONDS + 60)
             assert all(client.alive() for client in opened)
         release.wait("one node again", lambda: size(1), 4 * SYNC_SECONDS + 120)
