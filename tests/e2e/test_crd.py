@@ -300,7 +300,7 @@ def test_kubectl_scale_sets_replicas(cluster: Client, namespace: str) -> None:
     cluster.kubectl("scale", "wsf/odin", "-n", namespace, "--replicas=4")
     assert cluster.kubectl_json("get", "wsf", "odin", "-n", namespace)["spec"]["replicas"] == 4
     with pytest.raises(CommandError, match=r"spec\.replicas"):
-        cluster.kubectl("scale", "wsf/odin", "-n", namespace, "--replicas=1001")
+        cluster.kubectl("scale", "wsf/odin", "-n", namespace, "--replicas=5001")
 
 
 def test_kubectl_scale_works_where_replicas_is_absent(cluster: Client, namespace: str) -> None:

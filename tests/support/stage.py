@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from wsfleet.scrape import NodeAdmin, ScrapeError, Target
 
 NAMESPACE, NAME = KEY = ("games", "odin")
 _WAIT_SECONDS = 20.0
+LATER_SECONDS = 5.0
+"""Between two looks, as far as the operator knows."""
 
 
 class Nodes:
@@ -123,6 +126,11 @@ class Stage:
             self.reconciler.take(copy.deepcopy(self.fleet))
             if self.state is not None:
                 self.state.written_at = -math.inf  # what there is to tell is told at once
+                # Nodes are asked anew: to the operator this look comes seconds after the one before.
+                self.state.figures = {
+                    uid: replace(figures, taken=figures.taken - LATER_SECONDS)
+                    for uid, figures in self.state.figures.items()
+                }
             await self.reconciler.look(KEY)
 
     @property

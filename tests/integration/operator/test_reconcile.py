@@ -192,7 +192,7 @@ def test_a_failing_look_is_shown_retried_with_pauses_and_no_other_fleets_busines
         return found if found.get("status") == "True" else {}
 
     found = lab.wait("the failure to be told", told)
-    assert found["reason"] == "InvalidError"
+    assert found["reason"] == "ObjectNotWritten"
     assert "ipFamilyPolicy" in found["message"] or "ipFamilies" in found["message"]
     lab.wait("the other fleet", lambda: status_of(lab, "thor", namespace).get("phase") == "Running")
     time.sleep(5)
