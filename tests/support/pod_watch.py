@@ -69,9 +69,12 @@ class PodWatch:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             text += line
-            if line.rstrip() != "}":
-                continue  # documents end with a brace at the line's beginning
-            event, _ = decoder.raw_decode(text.strip())
+            if not line.rstrip().endswith("}"):
+                continue
+            try:
+                event, _ = decoder.raw_decode(text.strip())
+            except ValueError:
+                continue  # a brace amid the document
             text = ""
             pod = event["object"]
             if event["type"] == "DELETED":
