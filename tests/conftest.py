@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable, Generator, Iterator
 
@@ -128,10 +129,23 @@ def _namespaces(cluster: Client) -> Iterator[list[str]]:
 @pytest.fixture
 def namespace(cluster: Client, _namespaces: list[str]) -> Iterator[str]:
     """A fresh namespace, deleted after the test; what was in it is shown if the test fails."""
+    with _fresh_namespace(cluster, _namespaces) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def module_namespace(cluster: Client, _namespaces: list[str]) -> Iterator[str]:
+    """The same for all tests of a module."""
+    with _fresh_namespace(cluster, _namespaces) as name:
+        yield name
+
+
+@contextlib.contextmanager
+def _fresh_namespace(cluster: Client, gone: list[str]) -> Iterator[str]:
     name = new_namespace(cluster)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
-    _namespaces.append(name)
+    gone.append(name)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -139,7 +153,8 @@ def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
-    name = getattr(item, "funcargs", {}).get("namespace")
+    given = getattr(item, "funcargs", {})
+    name = given.get("namespace") or given.get("module_namespace")
     client = item.config.stash[CLUSTER].client
     if report.failed and report.when != "teardown" and client is not None and isinstance(name, str):
         report.sections.append((f"Cluster, namespace {name}", diagnostics(client, name)))

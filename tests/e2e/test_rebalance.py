@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_fleet import QUICK_DRAIN, SMALL, Knocker, pods, ready_fleet
-from tests.e2e.test_scale_out import CHANNELS, publisher
+from tests.support.checking import CHANNELS, broker_url, publisher
 from tests.support.cluster import Client
 from tests.support.operating import status_of, wait_condition, wsfleet
 from wsnode.load import LoadClient
@@ -41,7 +41,7 @@ def test_a_second_node_gets_its_share_with_one_close_a_client_and_nothing_lost(
         check=True,
         resume=True,
     )
-    with publisher(release, messages_per_second=2) as publishing, LoadClient(options, process=True) as load:
+    with publisher(broker_url(release), 2) as publishing, LoadClient(options, process=True) as load:
         load.wait_for(lambda shot: shot.subscribed >= CONNECTIONS, 120, "the clients")
         release.kubectl("scale", "wsfleet", "odin", "--namespace", namespace, "--replicas=2")
         even = load.wait_for(
