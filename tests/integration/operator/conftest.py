@@ -16,13 +16,20 @@ CRD = Path(__file__).parents[3] / "crds/wsfleets.wsfleet.io.yaml"
 Start = Callable[..., OperatorProcess]
 
 
+@pytest.fixture(scope="session")
+def _standing_still(cluster: Client) -> Iterator[ExitStack]:
+    """Installed operators go on at the session's end: to start and stop them for each module takes longer."""
+    with ExitStack() as stack:
+        yield stack
+
+
 @pytest.fixture(scope="module")
-def lab(cluster: Client) -> Iterator[Client]:
+def lab(cluster: Client, _standing_still: ExitStack) -> Client:
     """The cluster with this tree's CRD and no operator of its own."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "--filename", str(CRD))
     cluster.wait("the CRD", lambda: "wsfleets" in cluster.kubectl("api-resources", "--cached=false"))
-    with no_other_operator(cluster):
-        yield cluster
+    _standing_still.enter_context(no_other_operator(cluster))
+    return cluster
 
 
 @pytest.fixture
