@@ -21,7 +21,7 @@ _BAD_LINES_SHOWN = 20
 
 def pub_command(
     source: Annotated[
-        str | None, typer.Argument(help="- reads standard input; a pipe is read unless samples are asked for.")
+        str | None, typer.Argument(help="- reads standard input; a pipe is read, unless samples are wanted.")
     ] = None,
     rate: Annotated[
         float | None, typer.Option(min=0, help="Messages a second, by default 10; 0 is as fast as can be.")
