@@ -94,6 +94,7 @@ class Fanout:
         self._later: asyncio.TimerHandle | None = None
         self._round_began = self._rest_until = 0.0
         self._out_before = 0
+        self._more_waits = False  # when the round under way began: it was full
         self._resting = False
         self._writer = writer_for(links, counters)
         self._bucket = TokenBucket(links.settings.max_broadcast_rate)
@@ -323,6 +324,7 @@ class Fanout:
         behind = self._links.behind.keys()
         taken, flows = take_round(self._line, self._channels, self._ring.epoch, most, ahead, behind)
         self._waiting -= len(taken.messages)
+        self._more_waits = bool(self._line)
         self._begun = taken.messages[-1].seq
         if flows:
             # Told before anything newer comes: who resumes by one sequence for all its channels, as every
@@ -405,7 +407,9 @@ class Fanout:
 
     def _end(self, written: Round) -> None:
         clients = sum(len(part.links) for part in written.parts)
-        if self._counters.messages_out - self._out_before >= DENSE_MESSAGES * clients > 0:
+        dense = self._counters.messages_out - self._out_before >= DENSE_MESSAGES * clients > 0
+        # A full round left some behind: to wait would bring no more with the next one.
+        if dense and not self._more_waits:
             now = time.monotonic()
             took = now - self._round_began
             self._rest_until = now + min(REST_SHARE * took, REST_AT_MOST_SECONDS)
