@@ -58,11 +58,14 @@ def _bound(item: pytest.Item) -> None:
 def _allow_second_try(item: pytest.Item) -> None:
     """Of what depends on processes, a kernel and a cluster beside it. Few may (pyproject), and all are told.
 
-    Not of races, whose seed is a find, nor of pure logic.
+    Not of races, whose seed is a find, unless one did not come to its end in time; nor of pure logic.
     """
-    real = {"integration", "e2e"} & set(item.path.parts)
-    if real and item.get_closest_marker("race") is None:
+    if not {"integration", "e2e"} & set(item.path.parts):
+        return
+    if item.get_closest_marker("race") is None:
         item.add_marker(pytest.mark.flaky(reruns=1))
+    else:
+        item.add_marker(pytest.mark.flaky(reruns=1, only_rerun=["TimeoutError"]))
 
 
 def place_of(item: pytest.Item) -> int:
