@@ -243,7 +243,7 @@ class Fanout:
             at = part.place(link)
             if at < 0:
                 continue
-            if (index > writing.part or at >= writing.link) and part.links[at] is link:
+            if index > writing.part or at >= writing.link:
                 self._writer.write(part, at, at + 1)
                 part.links[at] = NOBODY
             return

@@ -74,8 +74,9 @@ class Preparation:
     def _taken_out(self, link: Link) -> Part | None:
         """What one of a single flow gets."""
         for part in self._parts:
-            if link in part.links:
-                part.links[part.links.index(link)] = NOBODY
+            at = part.place(link)
+            if at >= 0:
+                part.links[at] = NOBODY
                 return Part([link], part.data, part.frames)
         return None
 

@@ -63,10 +63,11 @@ class Part:
     places: dict[Link, int] | None = None
 
     def place(self, link: Link) -> int:
-        """Where a client stands, -1 for nowhere."""
+        """Where a client stands, -1 for nowhere or no longer. Who leaves the list leaves its place empty."""
         if self.places is None:
             self.places = {link: place for place, link in enumerate(self.links)}
-        return self.places.get(link, -1)
+        at = self.places.get(link, -1)
+        return at if at >= 0 and self.links[at] is link else -1
 
 
 @dataclass(slots=True)
